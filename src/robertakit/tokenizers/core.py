@@ -45,19 +45,33 @@ class Core(Protocol):
         """The piece of an id; KeyError for an id that the vocabulary does not have."""
         ...
 
-    def encode(self, text: str, with_offsets: bool = True, prefix_space: bool | None = None) -> Pieces:
+    def encode(
+        self,
+        text: str,
+        with_offsets: bool = True,
+        *,
+        prefix_space: bool | None = None,
+        begins_text: bool = True,
+    ) -> Pieces:
         """Encode one stretch of plain text.
 
-        `prefix_space` (byte-level BPE only; unigram always starts a stretch with `▁`): whether a stretch
-        that does not begin with a space gets one; None is the core's own `add_prefix_space`. An empty
-        stretch has no pieces. A lone surrogate raises InputError.
+        The keywords matter to byte-level BPE only (unigram always starts a stretch with `▁`).
+        `prefix_space`: whether a stretch that does not begin with U+0020 gets one; None is the core's
+        own `add_prefix_space`. `begins_text`: False for a stretch after an added token; there the
+        reference trims a space that it put in from the offsets of the text itself, and so do we.
+        An empty stretch has no pieces. A lone surrogate raises InputError.
         """
         ...
 
     def encode_batch(
-        self, texts: Sequence[str], with_offsets: bool = False, prefix_space: bool | None = None
+        self,
+        texts: Sequence[str],
+        with_offsets: bool = False,
+        *,
+        prefix_space: bool | None = None,
+        begins_text: Sequence[bool] | None = None,
     ) -> list[Pieces]:
-        """Encode many stretches, each as `encode` does."""
+        """Encode many stretches, each as `encode` does (`begins_text`: one for each, None all True)."""
         ...
 
     def decode(self, pieces: Sequence[str]) -> str:
