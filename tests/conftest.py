@@ -1,0 +1,78 @@
+"""Fixtures that all tests share, and the rule that nothing is skipped in secret.
+
+On CI (``CI=true``) a skipped test fails, unless its reason says that ``../shared`` is absent and it is, or that
+there is no accelerator (``needs a GPU``). A test whose needs cannot be met there belongs under a mark instead.
+"""
+
+import os
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+NO_SHARED = "../shared is not here"
+NO_GPU = "needs a GPU"
+ON_CI = os.environ.get("CI") == "true"
+
+# No test may read, fill or ask the Hub's cache of whoever runs it. Set before anything imports huggingface_hub.
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="robertakit-test-hub-")
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+# No deadline: two busy cores say nothing about the code. On CI the same strings each time: what is found at home
+# by chance is kept as a case, and a change that has nothing to do with it is not stopped.
+settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("home"), derandomize=True, database=None)
+settings.load_profile("ci" if ON_CI else "home")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The folder of the checkout, or of the unpacked sdist."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of large reference data beside the checkout; without it, the test is skipped."""
+    if not SHARED.is_dir():
+        pytest.skip(NO_SHARED)
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of small reference data that travels with the tests."""
+    return ROOT / "tests" / "golden"
+
+
+def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip into a failure on CI, unless what it lacks is really lacking."""
+    if not (ON_CI and report.skipped) or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if (NO_SHARED in reason and not SHARED.is_dir()) or NO_GPU in reason:
+        return
+    report.outcome = "failed"
+    report.longrepr = f"{report.nodeid}: skipped on CI, where nothing may be: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    refuse_skip(report)
+    return report
