@@ -37,15 +37,16 @@ class Command(Protocol):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that suggests what a mistyped option may have meant, and abbreviates none."""
+    """An argparse parser that abbreviates nothing, and whose errors are one sentence."""
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def,override]
-        """Parse as argparse does, and refuse what is left over with a suggestion."""
-        parsed, unknown = super().parse_known_args(args, namespace)
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Parse as ``parse_args`` does; a mistyped option gets a suggestion."""
+        parsed, unknown = self.parse_known_args(words)
         if unknown:
-            options = list(self._option_string_actions)
-            self.error(f"unknown argument {unknown[0]!r}{suggestion(unknown[0], options)}")
-        return parsed, unknown
+            self.error(
+                f"unknown argument {unknown[0]!r}{suggestion(unknown[0], list(self._option_string_actions))}"
+            )
+        return parsed
 
     def error(self, message: str) -> NoReturn:
         """Print one sentence and where to read more, and exit with status 2."""
@@ -112,11 +113,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
         parser = top_parser()
-        parser.parse_args(words[:1] if name.startswith("-") else [])  # --help and --version exit here
+        parser.parse(words[:1] if name.startswith("-") else [])  # --help and --version exit here
         parser.error(f"unknown command {name!r}{suggestion(name, list(COMMANDS))}")
     try:
         parser, run = command_parser(name)
-        status = run(parser.parse_args(rest))
+        status = run(parser.parse(rest))
         sys.stdout.flush()
         return status
     except RobertakitError as error:
