@@ -1,4 +1,4 @@
-"""The exception tree, and the one way an error message is built: what was given, what was expected, what to do.
+"""The exception tree, and the one way a message is built: what was given, what was expected, what to do.
 
 RobertakitError
 ├─ ConfigError (ValueError)
@@ -16,7 +16,7 @@ RobertakitError
    ├─ TensorMismatch (RuntimeError)
    └─ SaveFailed (OSError)
 
-Each class doubles as the built-in that a caller expects, so that existing ``except ValueError`` code goes on working.
+Each class doubles as the built-in that a caller expects: existing ``except ValueError`` code goes on working.
 """
 
 import importlib
@@ -53,8 +53,8 @@ class RobertakitError(Exception):
         hint: what to do about it; may be left out.
 
     Example:
-        >>> str(InputError(given="id 70000 at row 0", expected="ids from 0 to 50264", hint="check the tokenizer"))
-        'id 70000 at row 0; expected ids from 0 to 50264; check the tokenizer.'
+        >>> str(InputError(given="id 70000", expected="ids from 0 to 50264", hint="check the tokenizer"))
+        'id 70000; expected ids from 0 to 50264; check the tokenizer.'
     """
 
     def __init__(self, given: str, expected: str = "", hint: str = "") -> None:
