@@ -90,23 +90,14 @@ class Batch:
     @classmethod
     def from_encodings(cls, encodings: Sequence[Encoding], padding_idx: int) -> "Batch":
         """Pack encodings in their order."""
-        lengths = [len(encoding) for encoding in encodings]
-        ids = np.concatenate(
-            [np.asarray(e.input_ids, np.int32) for e in encodings] or [np.zeros(0, np.int32)]
-        )
-        cumulative = _cumulative(lengths)
+        cumulative = _cumulative([len(encoding) for encoding in encodings])
+        ids = _concatenated([encoding.input_ids for encoding in encodings])
         types = None
         if any(encoding.token_type_ids is not None for encoding in encodings):
-            zeros = [np.zeros(n, np.int32) for n in lengths]
-            given = [
-                z if e.token_type_ids is None else e.token_type_ids
-                for e, z in zip(encodings, zeros, strict=True)
-            ]
-            types = np.concatenate([np.asarray(t, np.int32) for t in given])
+            given = [[0] * len(e) if e.token_type_ids is None else e.token_type_ids for e in encodings]
+            types = _concatenated(given)
             if len(types) != len(ids):
-                raise BadShape(
-                    given=f"{len(types)} token_type_ids", expected=f"one for each of {len(ids)} input_ids"
-                )
+                raise BadShape(given=f"{len(types)} token_type_ids", expected=f"{len(ids)}, one for each id")
         return cls(ids, _packed_position_ids(ids, cumulative, padding_idx), cumulative, types)
 
     @classmethod
@@ -166,6 +157,10 @@ class Batch:
         return np.arange(longest if length is None else length) < self.lengths[:, None]
 
 
+def _concatenated(arrays: Sequence[Sequence[int] | Ints]) -> Ints:
+    return np.concatenate([np.zeros(0, np.int32), *(np.asarray(array, np.int32) for array in arrays)])
+
+
 def _cumulative(lengths: ArrayLike) -> Ints:
     return np.concatenate([np.zeros(1, np.int32), np.cumsum(lengths, dtype=np.int32)])
 
@@ -221,9 +216,8 @@ def check_ids(
         InputError: an id outside the vocabulary, or a token type outside its table.
     """
     if input_ids is not None:
-        _check_rows(
-            "input_ids", input_ids, config.vocab_size, "vocab_size", "use the tokenizer of this checkpoint"
-        )
+        hint = "use the tokenizer of this checkpoint"
+        _check_rows("input_ids", input_ids, config.vocab_size, "vocab_size", hint)
     if token_type_ids is not None:
         hint = "RoBERTa has one token type: leave token_type_ids out" if config.type_vocab_size == 1 else ""
         _check_rows("token_type_ids", token_type_ids, config.type_vocab_size, "type_vocab_size", hint)
@@ -232,12 +226,10 @@ def check_ids(
         if last >= rows:
             raise TooLong(
                 given=f"{last - pad} tokens (position {last})",
-                expected=f"at most {rows - pad - 1} (max_position_embeddings {rows} - pad_token_id {pad} - 1)",
+                expected=f"at most {longest_input(config)} (max_position_embeddings {rows} - {pad} - 1)",
                 hint="truncate the text, or split it into windows",
             )
-        _check_rows(
-            "position_ids", position_ids, config.max_position_embeddings, "max_position_embeddings", ""
-        )
+        _check_rows("position_ids", position_ids, rows, "max_position_embeddings", "")
 
 
 def _check_rows(name: str, ids: NDArray[np.integer], rows: int, field: str, hint: str) -> None:
