@@ -130,7 +130,9 @@ def test_heads_by_class_name(prefix: str, head: object) -> None:
 
 
 def test_an_unknown_head_is_named() -> None:
-    with pytest.raises(ArgumentError, match=r"head 'RobertaForSinging'; expected one of causal-lm, masked-lm"):
+    with pytest.raises(
+        ArgumentError, match=r"head 'RobertaForSinging'; expected one of causal-lm, masked-lm"
+    ):
         head_named("RobertaForSinging")
 
 

@@ -198,8 +198,8 @@ class Parameter:
 
     @property
     def quantisable(self) -> bool:
-        """Whether it may be stored in 8 bits: matrices and the large embedding, never vectors."""
-        return (self.kind in ("matrix", "embedding") and self.part != "head") or self.axes[:1] == ("vocab",)
+        """Whether it may be stored in 8 bits: the matrices and the word embeddings, nothing small."""
+        return self.kind == "matrix" or (self.kind == "embedding" and self.axes[0] == "vocab")
 
     @property
     def size(self) -> int:
