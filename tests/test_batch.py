@@ -1,5 +1,7 @@
 """Positions, packing, planning and windows."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -74,7 +76,7 @@ def test_windows_cover_every_token_and_overlap_by_the_stride(total: int, size: i
     found = windows(total, size, stride)
     assert found[0].start == 0
     assert found[-1].stop == total
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert before.stop - after.start == stride
         assert before.stop < after.stop
     assert all(window.stop - window.start <= size for window in found)
