@@ -16,13 +16,7 @@ CORE = ("numpy", "tokenizers", "sentencepiece", "safetensors", "huggingface_hub"
 OPTIONAL = ("torch", "tensorflow", "jax", "flax", "transformers")
 # The processor's features that decide which kernels a framework takes (names of Linux's /proc/cpuinfo).
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
-THREADS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-    "TOKENIZERS_PARALLELISM",
-)
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM")
 HUB = ("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT")
 
 
@@ -78,9 +72,7 @@ def installed_version(package: str) -> str:
 
 def allowed_cores() -> int | str:
     """Return how many cores this process may use, where the system tells."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return "unknown"
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else "unknown"
 
 
 def cpuinfo(field: str) -> str:
@@ -105,7 +97,7 @@ def processor_features() -> list[str]:
 
 
 def embedded_model() -> dict[str, str]:
-    """Return what stands in ``embedded/``: each model's folder, its architecture, and the size of its weights."""
+    """Return the models in ``embedded/``: folder → architecture and size of the weights."""
     models = {}
     for config in sorted((Path(__file__).parent.parent / "embedded").glob("*/config.json")):
         fields = json.loads(config.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """The frame of the command line: finds the command, parses, and turns an error into one sentence.
 
-A command is a module of this folder with ``add_arguments(parser)`` and ``run(arguments) -> exit status``, and one
-line in ``COMMANDS``. It is imported when it is called, so that ``--help`` stays quick.
+A command is a module of this folder with ``add_arguments(parser)`` and ``run(arguments) -> exit status``, and
+one line in ``COMMANDS``. It is imported when it is called, so that ``--help`` stays quick.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 
 def top_parser() -> Parser:
-    """Return the parser of ``robertakit`` itself, which knows the commands' names and nothing more of them."""
+    """Return the parser of ``robertakit`` itself; of the commands it knows only the names."""
     width = max(map(len, COMMANDS))
     listing = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
     parser = Parser(
