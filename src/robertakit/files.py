@@ -1,0 +1,426 @@
+"""Where files come from and how they get to disk: folders, the Hub and its cache, and atomic writing.
+
+What the files mean is decided elsewhere (``configuration``, ``tokenizers``, ``checkpoints``). The Hub client
+is imported only when a name is no local path.
+"""
+
+import json
+import os
+import re
+import secrets
+import stat
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from robertakit.errors import CorruptFile, NotFound, SaveFailed, listed
+
+__all__ = [
+    "Location",
+    "Writer",
+    "finish_interrupted_save",
+    "is_plain_name",
+    "locate",
+    "read_json",
+    "text_writer",
+    "write_atomically",
+]
+
+#: Writes the whole content of one file.
+Writer = Callable[[BinaryIO], None]
+
+#: Largest JSON file that is read whole (a tokenizer.json of XLM-R is 17 MB; its owner passes more than this).
+JSON_LIMIT = 8 << 20
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_TRUE = ("1", "ON", "YES", "TRUE")
+
+
+# --- where files come from ---
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place that holds the files of one model: a local folder, or a Hub repository at one revision.
+
+    Attributes:
+        name: what the caller gave.
+        folder: the local folder, subfolder applied; None for a Hub repository.
+        filename: the file itself where the caller named a file and not its folder.
+    """
+
+    name: str
+    folder: Path | None = None
+    filename: str | None = None
+    repository: "_Repository | None" = None
+
+    def path_of(self, filename: str) -> Path | None:
+        """Return the local path of a file, downloaded if need be; None where there is no such file."""
+        if self.repository is not None:
+            return self.repository.fetch(filename)
+        assert self.folder is not None
+        path = self.folder / filename
+        return path if path.is_file() else None
+
+    def require(self, filename: str) -> Path:
+        """Return the local path of a file.
+
+        Raises:
+            NotFound: the place has no such file.
+        """
+        path = self.path_of(filename)
+        if path is None:
+            raise NotFound(given=f"{self} has no {filename}", expected=filename, hint=self._holds())
+        return path
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that the files come from; None for a local folder, and before the first file."""
+        return self.repository.commit if self.repository else None
+
+    def names(self) -> list[str]:
+        """Return the names of the files known to be there: those of the folder, or of the Hub cache."""
+        folder = self.repository.snapshot() if self.repository else self.folder
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_file()) if folder else []
+
+    def _holds(self) -> str:
+        names = self.names() if self.repository is None else []
+        return f"it holds {listed(names)}" if names else "check the name"
+
+    def __str__(self) -> str:
+        return f"repository '{self.repository.name}'" if self.repository else f"folder '{self.folder}'"
+
+
+def locate(
+    name_or_path: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
+    subfolder: str = "",
+    force_download: bool = False,
+) -> Location:
+    """Find the folder or Hub repository that a name means; files come one by one, when they are asked for.
+
+    A local folder wins over a Hub name. A save that was interrupted there is finished first. A folder in the
+    layout of sentence-transformers (``modules.json``, no ``config.json``) leads to its Transformer module.
+
+    Args:
+        name_or_path: a folder, a file in it, or a Hub name such as ``"FacebookAI/roberta-base"``.
+        revision: branch, tag or commit; default the main branch. All files come from one commit.
+        token: access token, True for the stored one, False for none; default ``HF_TOKEN`` or the stored one.
+        cache_dir: the Hub cache; default from the environment (``HF_HUB_CACHE``, ``HF_HOME``).
+        local_files_only: use the cache alone; ``HF_HUB_OFFLINE`` and ``TRANSFORMERS_OFFLINE`` mean the same.
+        subfolder: folder of the model below the place.
+        force_download: fetch again what the cache has.
+
+    Raises:
+        NotFound: there is no such folder, repository, revision or subfolder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     locate(folder).path_of("config.json") is None
+        True
+    """
+    name = os.fspath(name_or_path)
+    path = Path(name).expanduser()
+    if path.is_file() and not subfolder:
+        return Location(name, path.parent, path.name)
+    if path.is_dir():
+        return Location(name, _model_folder(path, subfolder))
+    if not _HUB_NAME.fullmatch(name) or ".." in name:
+        raise NotFound(
+            given=f"there is no folder '{name}'", expected="a folder, or a Hub name such as 'org/model'"
+        )
+    offline = local_files_only or _switched_on("HF_HUB_OFFLINE") or _switched_on("TRANSFORMERS_OFFLINE")
+    cache = Path(cache_dir) if cache_dir is not None else _default_cache()
+    repository = _Repository(name, revision or "main", token, cache.expanduser(), offline, force_download)
+    repository.enter(subfolder)
+    return Location(name, repository=repository)
+
+
+def _model_folder(path: Path, subfolder: str) -> Path:
+    folder = path / subfolder
+    if not folder.is_dir():
+        raise NotFound(given=f"folder '{path}' has no subfolder '{subfolder}'", hint="check subfolder")
+    finish_interrupted_save(folder)
+    if (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
+        folder = folder / _transformer_module(folder / "modules.json")
+    return folder
+
+
+def _transformer_module(path: Path) -> str:
+    """Return the folder of the Transformer module that a sentence-transformers ``modules.json`` names."""
+    modules = read_json(path)
+    for module in modules if isinstance(modules, list) else ():
+        if isinstance(module, dict) and str(module.get("type", "")).rpartition(".")[2] == "Transformer":
+            folder = PurePosixPath(str(module.get("path", "")))
+            if not folder.is_absolute() and ".." not in folder.parts:
+                return str(folder)
+    raise CorruptFile(given=f"'{path}' names no Transformer module inside its folder")
+
+
+@dataclass(slots=True)
+class _Repository:
+    """A model repository on the Hub, at one revision, seen through huggingface_hub."""
+
+    name: str
+    revision: str
+    token: str | bool | None
+    cache: Path
+    offline: bool
+    force_download: bool
+    subfolder: str = ""
+    commit: str | None = field(default=None)
+
+    def enter(self, subfolder: str) -> None:
+        self.subfolder = subfolder
+        if self.fetch("config.json") is None:
+            modules = self.fetch("modules.json")
+            if modules is not None:
+                self.subfolder = str(PurePosixPath(subfolder) / _transformer_module(modules))
+
+    def fetch(self, filename: str) -> Path | None:
+        """Return the cached file, downloaded if need be; None where the repository has no such file."""
+        from huggingface_hub import errors, hf_hub_download
+
+        where = f"{self.subfolder}/{filename}" if self.subfolder not in ("", ".") else filename
+        try:
+            found = hf_hub_download(
+                self.name,
+                where,
+                revision=self.commit
+                or self.revision,  # one commit for all files, whatever is pushed meanwhile
+                token=self.token,
+                cache_dir=self.cache,
+                local_files_only=self.offline,
+                force_download=self.force_download and not self.offline,
+                endpoint=os.environ.get("HF_ENDPOINT") or None,
+            )
+        except errors.LocalEntryNotFoundError as error:  # not in the cache, and the Hub was not reached
+            if self.snapshot() is not None:
+                return None
+            raise self._not_found(
+                "the Hub was not asked" if self.offline else "the Hub cannot be reached"
+            ) from error
+        except errors.EntryNotFoundError:
+            return None
+        except errors.GatedRepoError as error:
+            raise self._not_found("the repository is gated", "accept its terms and pass token") from error
+        except errors.RepositoryNotFoundError as error:
+            raise self._not_found("the Hub has no such repository", "pass token if it is private") from error
+        except errors.RevisionNotFoundError as error:
+            raise self._not_found(f"the repository has no revision '{self.revision}'") from error
+        except Exception as error:  # the client's HTTP library differs by release, and so do its exceptions
+            reason = str(error).partition("\n")[0]
+            raise self._not_found(f"the Hub answered '{type(error).__name__}: {reason}'") from error
+        path = Path(found)
+        self.commit = self.commit or path.parents[len(PurePosixPath(where).parts) - 1].name
+        return path
+
+    def snapshot(self) -> Path | None:
+        """Return the cache's folder of this revision, or None where the cache has nothing of it."""
+        storage = self.cache / f"models--{self.name.replace('/', '--')}"
+        reference = storage / "refs" / self.revision
+        commit = self.commit or (reference.read_text().strip() if reference.is_file() else self.revision)
+        folder = storage / "snapshots" / commit / self.subfolder
+        return folder if folder.is_dir() else None
+
+    def _not_found(self, reason: str, hint: str = "check the name and the connection") -> NotFound:
+        endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        tried = f"no folder '{self.name}', nothing under that name in the cache '{self.cache}'"
+        return NotFound(given=f"'{self.name}' was not found: {tried}, and at {endpoint} {reason}", hint=hint)
+
+
+def _switched_on(variable: str) -> bool:
+    return os.environ.get(variable, "").upper() in _TRUE
+
+
+def _default_cache() -> Path:
+    """Return the Hub cache that the environment names, the retired variables of transformers included."""
+    for variable in ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE"):
+        if value := os.environ.get(variable):
+            warnings.warn(
+                f"{variable} is honoured; its name today is HF_HUB_CACHE", FutureWarning, stacklevel=3
+            )
+            return Path(os.path.expandvars(value))
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if value := os.environ.get(variable):
+            return Path(os.path.expandvars(value))
+    home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    return Path(os.path.expandvars(home)) / "hub"
+
+
+def read_json(path: Path, *, limit: int = JSON_LIMIT) -> object:
+    """Read a JSON file of bounded size.
+
+    Args:
+        path: the file.
+        limit: most bytes that are read.
+
+    Raises:
+        CorruptFile: larger than ``limit``, not UTF-8, not JSON, or nested too deeply.
+    """
+    if path.stat().st_size > limit:
+        raise CorruptFile(given=f"'{path}' has {path.stat().st_size:,} bytes", expected=f"at most {limit:,}")
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise CorruptFile(given=f"'{path}' is not JSON: {reason}", hint="fetch or write it again") from error
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether a name that stands in a file may be joined to a folder: no separator, no parent, not hidden.
+
+    Example:
+        >>> is_plain_name("model-00001-of-00002.safetensors"), is_plain_name("../x"), is_plain_name("/x")
+        (True, False, False)
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= 255 or name.startswith("."):
+        return False
+    return not any(character in "/\\:" or ord(character) < 32 for character in name)
+
+
+# --- how files get to disk ---
+#
+# A save is a redo log. Every file is first written whole under a temporary name and fsynced; then one rename
+# puts the commit note (which names the files) in place: before it the old files stand untouched, after it the
+# new ones are certain. The renames that follow can be repeated by anyone at any time, and `locate` does so.
+
+_TEMPORARY = ".robertakit-part"
+_COMMIT = ".robertakit-commit"
+
+
+def write_atomically(
+    folder: str | os.PathLike[str],
+    files: Mapping[str, Writer],
+    *,
+    remove: Iterable[str] = (),
+) -> None:
+    """Write files into a folder so that a kill at any instant leaves all the old ones or all the new ones.
+
+    Modes are the ordinary ones (0666 less the umask), or those of the files that are replaced. A link is
+    replaced by a file; what it points to (the Hub cache's blobs) stays as it is. Other files are untouched.
+
+    Args:
+        folder: made if it is not there.
+        files: plain file name -> function that writes its content.
+        remove: names of files of an earlier save that go away, last.
+
+    Raises:
+        SaveFailed: the disk refused; the old files stand, or the next ``locate`` finishes the new ones.
+    """
+    folder = Path(folder)
+    names = [*files, *remove]
+    if not all(is_plain_name(name) for name in names):
+        raise SaveFailed(given=f"file names {listed(names)}", expected="plain names without separators")
+    save = secrets.token_hex(8)
+    commit = folder / f".{save}{_COMMIT}"
+    draft = _temporary(folder, commit.name[1:], save)
+    content = {"files": list(files), "remove": [name for name in remove if name not in files]}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        finish_interrupted_save(folder)
+        _remove_temporaries(folder)
+        try:
+            for name, write in files.items():
+                _write_durably(_temporary(folder, name, save), write, replaced=folder / name)
+            _write_durably(draft, text_writer(json.dumps(content)), replaced=commit)
+            _sync_folder(folder)
+            for name in files:  # another process that saves here may have cleaned them away
+                _temporary(folder, name, save).lstat()
+            draft.replace(commit)
+        except BaseException:
+            if not commit.exists():
+                _remove_temporaries(folder, save)
+            raise
+        _sync_folder(folder)
+        _finish(folder, commit)
+    except OSError as error:
+        state = "the next load finishes it" if commit.exists() else "what was there before is untouched"
+        raise SaveFailed(
+            given=f"saving into '{folder}' failed ({error}); {state}", hint="make room and save again"
+        ) from error
+
+
+def finish_interrupted_save(folder: Path) -> None:
+    """Finish a save that was cut off after its commit note; do nothing where there is none.
+
+    Raises:
+        CorruptFile: a commit note that no save of ours wrote, or a folder that cannot be written.
+    """
+    for path in list(folder.iterdir()):
+        if path.name.endswith(_COMMIT):
+            try:
+                _finish(folder, path)
+            except OSError as error:
+                raise CorruptFile(
+                    given=f"'{folder}' holds a save that was interrupted and cannot be finished ({error})",
+                    hint="make the folder writable, or save again",
+                ) from error
+
+
+def text_writer(text: str) -> Writer:
+    """Return a writer of UTF-8 text."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(text.encode())
+
+    return write
+
+
+def _temporary(folder: Path, name: str, save: str) -> Path:
+    return folder / f".{name}.{save}{_TEMPORARY}"
+
+
+def _write_durably(path: Path, write: Writer, *, replaced: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        if hasattr(os, "fchmod"):
+            with suppress(FileNotFoundError):
+                old = replaced.lstat()
+                if stat.S_ISREG(old.st_mode):
+                    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+        write(file)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _finish(folder: Path, commit: Path) -> None:
+    """Do what a commit note says; two processes may do it at once, so what is done already is passed over."""
+    try:
+        note = read_json(commit)
+    except FileNotFoundError:
+        return
+    files, remove = (note.get("files"), note.get("remove")) if isinstance(note, dict) else (None, None)
+    if not (isinstance(files, list) and isinstance(remove, list) and all(map(is_plain_name, files + remove))):
+        raise CorruptFile(given=f"'{commit}' is no commit note of a save", hint="delete it")
+    save = commit.name[1 : -len(_COMMIT)]
+    for name in files:
+        with suppress(FileNotFoundError):
+            _temporary(folder, name, save).replace(folder / name)
+    _sync_folder(folder)
+    for path in (*(folder / name for name in remove), commit):
+        path.unlink(missing_ok=True)
+    _sync_folder(folder)
+
+
+def _remove_temporaries(folder: Path, save: str = "") -> None:
+    for path in list(folder.iterdir()):
+        if path.name.startswith(".") and path.name.endswith(f"{save}{_TEMPORARY}"):
+            path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened, and renames are durable by themselves
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
