@@ -1,26 +1,27 @@
-"""The configurations of the family: documented fields, defaults and checks; their files; the published sizes.
+"""The configurations of the family, with their documented fields, defaults and checks, and the published sizes.
 
-No framework and no NumPy; weights and tokenizers are not known here.
+No framework and no NumPy; weights and tokenizers are not known here. Files: ``pretrained_config.py``.
 """
 
-import copy
-import difflib
 import inspect
-import json
-import operator
 import os
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal, Self, overload
 
-from robertakit.errors import ArgumentError, ConfigError, CorruptFile, NotFound, listed
+from robertakit.errors import ArgumentError, ConfigError, listed
+from robertakit.pretrained_config import (
+    CONFIG_FILE,
+    PretrainedConfig,
+    check_integer,
+    check_number,
+    read_fields,
+)
 
 __all__ = [
     "ACTIVATIONS",
     "CONFIG_FILE",
     "POSITION_EMBEDDING_TYPES",
     "PRESETS",
-    "PROBLEM_TYPES",
     "AutoConfig",
     "CamembertConfig",
     "PretrainedConfig",
@@ -29,8 +30,6 @@ __all__ = [
     "read_config",
 ]
 
-CONFIG_FILE = "config.json"
-
 #: Names that ``hidden_act`` may have: all of the reference's list that have no weights of their own.
 ACTIVATIONS = (
     "gelu", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python", "gelu_python_tanh",
@@ -38,8 +37,6 @@ ACTIVATIONS = (
     "sigmoid", "silu", "swish", "tanh",
 )  # fmt: skip
 POSITION_EMBEDDING_TYPES = ("absolute", "relative_key", "relative_key_query")
-PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-ATTENTION_IMPLEMENTATIONS = (None, "eager", "sdpa", "packed")
 
 #: The published sizes: (model type, fields). RoBERTa: Liu et al. 2019, appendix; XLM-R: Conneau et al. 2020,
 #: appendix; positions, segments and epsilon as in the released checkpoints.
@@ -57,440 +54,6 @@ PRESETS: dict[str, tuple[str, dict[str, int | float]]] = {
     "xlm-roberta-large": ("xlm-roberta", _LARGE | {"vocab_size": 250002}),
     "camembert-base": ("camembert", _BASE | {"vocab_size": 32005}),
 }
-
-#: Fields that every configuration has, with the reference's defaults. A file leaves out what stands here.
-_COMMON: dict[str, object] = {
-    "return_dict": True, "output_hidden_states": False, "output_attentions": False, "torchscript": False,
-    "dtype": None, "pruned_heads": {}, "tie_word_embeddings": True, "chunk_size_feed_forward": 0,
-    "is_encoder_decoder": False, "is_decoder": False, "cross_attention_hidden_size": None,
-    "add_cross_attention": False, "tie_encoder_decoder": False, "architectures": None,
-    "finetuning_task": None, "task_specific_params": None, "problem_type": None, "tokenizer_class": None, "prefix": None,
-    "bos_token_id": None, "pad_token_id": None, "eos_token_id": None, "sep_token_id": None,
-    "decoder_start_token_id": None, "tf_legacy_loss": False, "use_bfloat16": False,
-    "transformers_version": None, "_name_or_path": "", "_commit_hash": None, "_attn_implementation": None,
-    # What `generate` falls back on.
-    "max_length": 20, "min_length": 0, "do_sample": False, "early_stopping": False, "num_beams": 1,
-    "temperature": 1.0, "top_k": 50, "top_p": 1.0, "typical_p": 1.0, "repetition_penalty": 1.0,
-    "length_penalty": 1.0, "no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0,
-    "bad_words_ids": None, "num_return_sequences": 1, "output_scores": False, "return_dict_in_generate": False,
-    "forced_bos_token_id": None, "forced_eos_token_id": None, "remove_invalid_values": False,
-    "exponential_decay_length_penalty": None, "suppress_tokens": None, "begin_suppress_tokens": None,
-    "num_beam_groups": 1, "diversity_penalty": 0.0,
-}  # fmt: skip
-_LABEL_FIELDS = ("id2label", "label2id", "num_labels")
-#: Other spellings that are accepted: releases of the reference named the same thing differently.
-_ALIASES = {
-    "torch_dtype": "dtype",
-    "name_or_path": "_name_or_path",
-    "attn_implementation": "_attn_implementation",
-}
-#: Where a configuration came from and how it is run: no part of what it is.
-_PROVENANCE = ("_name_or_path", "_commit_hash", "_attn_implementation")
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
-#: Likeness from which an unknown keyword is taken for a slip of the pen (`num_atention_heads`: 0.97).
-_TYPO = 0.87
-_LARGEST_FILE = 64 * 2**20
-
-
-class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
-    """What the configurations share: labels, flags, files. Mutable; checked when made and when a model is built.
-
-    Args:
-        **kwargs: any field of the reference's ``PretrainedConfig``. A keyword that nothing knows is kept as
-            an attribute and written back, unless it is nearly the name of a field.
-
-    Raises:
-        ConfigError: fields contradict each other.
-        ArgumentError: a keyword that looks like a misspelt field.
-
-    Example:
-        >>> PretrainedConfig(num_labels=3).id2label
-        {0: 'LABEL_0', 1: 'LABEL_1', 2: 'LABEL_2'}
-    """
-
-    model_type: ClassVar[str] = ""
-    attribute_map: ClassVar[Mapping[str, str]] = {}
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
-    is_composition: ClassVar[bool] = False
-
-    return_dict: bool
-    output_hidden_states: bool
-    output_attentions: bool
-    torchscript: bool
-    dtype: object
-    pruned_heads: dict[int, list[int]]
-    tie_word_embeddings: bool
-    chunk_size_feed_forward: int
-    is_encoder_decoder: bool
-    is_decoder: bool
-    add_cross_attention: bool
-    architectures: list[str] | None
-    problem_type: str | None
-    tokenizer_class: str | None
-    bos_token_id: int | None
-    eos_token_id: int | list[int] | None
-    sep_token_id: int | None
-    id2label: dict[int, str]
-    label2id: dict[str, int]
-    _name_or_path: str
-    _commit_hash: str | None
-    _attn_implementation: str | None
-
-    def __init__(self, **kwargs: object) -> None:
-        for alias, name in _ALIASES.items():
-            if alias in kwargs:
-                value = kwargs.pop(alias)
-                if kwargs.setdefault(name, value) != value:
-                    raise ArgumentError(
-                        given=f"{alias}={value!r} and {name}={kwargs[name]!r}",
-                        expected="one of the two names",
-                    )
-        labels = {name: kwargs.pop(name, None) for name in _LABEL_FIELDS}
-        for name, default in _COMMON.items():
-            setattr(self, name, kwargs.pop(name, copy.copy(default)))
-        self.dtype = _dtype_name(self.dtype)
-        self._set_labels(**labels)
-        for name, value in kwargs.items():
-            _refuse_misspelling(name, self._documented())
-            setattr(self, name, value)
-        self.pruned_heads = {
-            layer: [_integer("pruned_heads", head) for head in _list("pruned_heads", heads)]
-            for layer, heads in _integer_keys("pruned_heads", self.pruned_heads).items()
-        }
-        self.validate()
-
-    def __setattr__(self, name: str, value: object) -> None:
-        super().__setattr__(type(self).attribute_map.get(name, name), value)
-
-    def __getattr__(self, name: str) -> object:  # only asked for what is not found in the ordinary way
-        target = type(self).attribute_map.get(name)
-        if target is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self, target)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, PretrainedConfig) or type(self) is not type(other):
-            return NotImplemented
-        return self._fields() == other._fields()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(vars(self))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__} {self.to_json_string()}"
-
-    # Labels ----------------------------------------------------------------------------------------------
-
-    def _set_labels(self, id2label: object, label2id: object, num_labels: object) -> None:
-        """Fill the label fields from those that were given; each map can be made from the other."""
-        if num_labels is not None:
-            _check_integer("num_labels", num_labels, least=0)
-        to_id = {} if label2id is None else _mapping("label2id", label2id)
-        self.label2id = {str(label): _integer("label2id", index) for label, index in to_id.items()}
-        if id2label is not None:
-            names = _integer_keys("id2label", id2label)
-            self.id2label = {index: str(label) for index, label in names.items()}
-            if num_labels is not None and num_labels != len(names):
-                raise ConfigError(
-                    given=f"num_labels={num_labels} and id2label with {len(names)} entries",
-                    hint="give one of the two, or make them agree",
-                )
-            if not to_id:
-                self.label2id = {label: index for index, label in self.id2label.items()}
-        elif to_id and num_labels in (None, len(to_id)):
-            self.id2label = {index: label for label, index in self.label2id.items()}
-        else:
-            self.num_labels = 2 if num_labels is None else _integer("num_labels", num_labels)
-
-    @property
-    def num_labels(self) -> int:
-        """How many classes a classification head has: the length of ``id2label``."""
-        return len(self.id2label)
-
-    @num_labels.setter
-    def num_labels(self, count: int) -> None:
-        if "id2label" not in vars(self) or len(self.id2label) != count:
-            self.id2label = {index: f"LABEL_{index}" for index in range(count)}
-            self.label2id = {label: index for index, label in self.id2label.items()}
-
-    # Other names of the same things ----------------------------------------------------------------------
-
-    @property
-    def use_return_dict(self) -> bool:
-        """Whether outputs are containers by default; plain tuples otherwise."""
-        return self.return_dict and not self.torchscript
-
-    @property
-    def name_or_path(self) -> str:
-        """Where the configuration was read from; empty where it was made by hand."""
-        return self._name_or_path
-
-    @name_or_path.setter
-    def name_or_path(self, value: str) -> None:
-        self._name_or_path = str(value)
-
-    @property
-    def torch_dtype(self) -> object:
-        """The older name of ``dtype``."""
-        return self.dtype
-
-    @torch_dtype.setter
-    def torch_dtype(self, value: object) -> None:
-        self.dtype = _dtype_name(value)
-
-    @property
-    def attn_implementation(self) -> str | None:
-        """The constructor's name of ``_attn_implementation``: None (automatic), "eager", "sdpa", "packed"."""
-        return self._attn_implementation
-
-    @attn_implementation.setter
-    def attn_implementation(self, value: str | None) -> None:
-        self._attn_implementation = value
-
-    def get_text_config(self, decoder: bool = False, encoder: bool | None = None) -> Self:
-        """Return the configuration of the text part, which is the whole of it."""
-        return self
-
-    # Validation ------------------------------------------------------------------------------------------
-
-    def validate(self, *, building: bool = False) -> None:
-        """Raise unless the fields agree with each other.
-
-        Args:
-            building: also ask for what only a model needs: a user may set ``is_decoder`` after construction.
-
-        Raises:
-            ConfigError: names the field and the values.
-        """
-        if self.problem_type not in (None, *PROBLEM_TYPES):
-            raise ConfigError(
-                given=f"problem_type={self.problem_type!r}",
-                expected=f"None or one of {listed(PROBLEM_TYPES)}",
-            )
-        if self._attn_implementation not in ATTENTION_IMPLEMENTATIONS:
-            raise ConfigError(
-                given=f"attn_implementation={self._attn_implementation!r}",
-                expected="None, 'eager', 'sdpa' or 'packed'",
-            )
-        for name in ("return_dict", "is_decoder", "add_cross_attention", "tie_word_embeddings"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(given=f"{name}={getattr(self, name)!r}", expected="true or false")
-        _check_integer("chunk_size_feed_forward", self.chunk_size_feed_forward, least=0)
-
-    # Files -----------------------------------------------------------------------------------------------
-
-    @classmethod
-    def _documented(cls) -> set[str]:
-        """The keywords that a constructor of this class knows."""
-        named = {
-            name
-            for ancestor in cls.__mro__
-            if issubclass(ancestor, PretrainedConfig)
-            for name, parameter in inspect.signature(ancestor.__init__).parameters.items()
-            if parameter.kind is not inspect.Parameter.VAR_KEYWORD and name != "self"
-        }
-        return named | set(_COMMON) | set(_LABEL_FIELDS) | set(_ALIASES) | set(cls.attribute_map)
-
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
-        return_unused_kwargs: Literal[False] = False,
-        **kwargs: object,
-    ) -> Self: ...
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
-        return_unused_kwargs: Literal[True],
-        **kwargs: object,
-    ) -> tuple[Self, dict[str, object]]: ...
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
-        return_unused_kwargs: bool = False,
-        **kwargs: object,
-    ) -> Self | tuple[Self, dict[str, object]]:
-        """Read a configuration from a folder, a JSON file, or the Hub.
-
-        Args:
-            pretrained_model_name_or_path: folder with a ``config.json``, JSON file, or name on the Hub.
-            return_unused_kwargs: return ``(config, keywords that are no field)``; otherwise those raise.
-            **kwargs: ``cache_dir``, ``force_download``, ``local_files_only``, ``token``, ``revision`` and
-                ``subfolder`` say where to look; fields override those of the file.
-
-        Raises:
-            NotFound: no such folder, file or repository.
-            CorruptFile: the file is not a JSON object.
-            ConfigError: another architecture, or fields that contradict each other.
-            ArgumentError: a keyword that is no field.
-        """
-        fields, kwargs = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
-        stored_type = fields.get("model_type", cls.model_type)
-        if cls.model_type and stored_type not in CONFIG_CLASSES:
-            raise ConfigError(
-                given=f"model_type {stored_type!r} in {pretrained_model_name_or_path}",
-                expected=f"one of {listed(CONFIG_CLASSES)}",
-                hint="this checkpoint is of another architecture",
-            )
-        config, unused = cls._from_fields(fields, kwargs, refuse_unknown=not return_unused_kwargs)
-        return (config, unused) if return_unused_kwargs else config
-
-    @classmethod
-    def get_config_dict(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: object
-    ) -> tuple[dict[str, object], dict[str, object]]:
-        """Return the fields of a configuration file, and the keywords that do not say where to look."""
-        for name in ("use_auth_token", "resume_download", "proxies", "trust_remote_code", "_from_auto"):
-            value = kwargs.pop(name, None)  # trust_remote_code: nothing remote is ever run
-            if name == "use_auth_token" and value is not None:
-                kwargs.setdefault("token", value)
-        where = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
-        fields = _read_json(_config_path(pretrained_model_name_or_path, where))
-        fields["_name_or_path"] = os.fspath(pretrained_model_name_or_path)
-        return fields, kwargs
-
-    @overload
-    @classmethod
-    def from_dict(
-        cls,
-        config_dict: Mapping[str, object],
-        *,
-        return_unused_kwargs: Literal[False] = False,
-        **kwargs: object,
-    ) -> Self: ...
-    @overload
-    @classmethod
-    def from_dict(
-        cls, config_dict: Mapping[str, object], *, return_unused_kwargs: Literal[True], **kwargs: object
-    ) -> tuple[Self, dict[str, object]]: ...
-    @classmethod
-    def from_dict(
-        cls, config_dict: Mapping[str, object], *, return_unused_kwargs: bool = False, **kwargs: object
-    ) -> Self | tuple[Self, dict[str, object]]:
-        """Make a configuration from the fields of a file; keys that nothing knows are kept.
-
-        Args:
-            config_dict: fields, as in a ``config.json``.
-            return_unused_kwargs: as for ``from_pretrained``.
-            **kwargs: fields that override.
-        """
-        config, unused = cls._from_fields(config_dict, kwargs, refuse_unknown=not return_unused_kwargs)
-        return (config, unused) if return_unused_kwargs else config
-
-    @classmethod
-    def _from_fields(
-        cls, stored: Mapping[str, object], kwargs: Mapping[str, object], *, refuse_unknown: bool
-    ) -> tuple[Self, dict[str, object]]:
-        """Merge a file's fields with the caller's; return the configuration and what was no field."""
-        documented = cls._documented()
-        overrides = {name: value for name, value in kwargs.items() if name in documented or name in stored}
-        unused = {name: value for name, value in kwargs.items() if name not in overrides}
-        if unused and refuse_unknown:
-            name = next(iter(unused))
-            near = difflib.get_close_matches(name, documented, n=1, cutoff=0.6)
-            raise ArgumentError(
-                given=f"unknown argument {name!r} of {cls.__name__}",
-                expected=f"a field such as {near[0]!r}" if near else "a field of the configuration",
-                hint="return_unused_kwargs=True hands unknown ones back",
-            )
-        fields = _override(stored, overrides)
-        make: Callable[..., Self] = cls
-        config = make(**{name: value for name, value in fields.items() if name in documented})
-        for name in fields.keys() - documented:
-            setattr(config, name, copy.deepcopy(fields[name]))
-        return config, unused
-
-    @classmethod
-    def from_json_file(cls, json_file: str | os.PathLike[str]) -> Self:
-        """Read a configuration from a JSON file."""
-        return cls.from_dict(_read_json(Path(json_file)))
-
-    @classmethod
-    def preset(cls, name: str, **kwargs: object) -> Self:
-        """Return the configuration of a published size, its fields overridden by ``kwargs``.
-
-        Example:
-            >>> RobertaConfig.preset("roberta-large").hidden_size
-            1024
-        """
-        model_type, fields = PRESETS.get(name, ("", {}))
-        if model_type != cls.model_type:
-            mine = [preset for preset, (kind, _) in PRESETS.items() if kind == cls.model_type]
-            raise ConfigError(given=f"preset {name!r} of {cls.__name__}", expected=f"one of {listed(mine)}")
-        make: Callable[..., Self] = cls
-        return make(**{**fields, **kwargs})
-
-    def _fields(self) -> dict[str, object]:
-        return {name: value for name, value in vars(self).items() if name not in _PROVENANCE}
-
-    def to_dict(self) -> dict[str, object]:
-        """Return every field, plain data only, in a copy of its own."""
-        fields = copy.deepcopy(vars(self))
-        for name in ("_commit_hash", "_attn_implementation"):
-            fields.pop(name, None)
-        if fields.get("transformers_version") is None:  # ours were not written by transformers
-            fields.pop("transformers_version", None)
-        return fields | {"model_type": self.model_type} if self.model_type else fields
-
-    def to_diff_dict(self) -> dict[str, object]:
-        """Return the fields that a file holds: the architecture's, and what differs from the defaults."""
-        common = PretrainedConfig().to_dict()
-        return {
-            name: value
-            for name, value in self.to_dict().items()
-            if name not in _PROVENANCE and (name not in common or value != common[name])
-        }
-
-    def to_json_string(self, use_diff: bool = True) -> str:
-        """Return the fields as JSON with sorted keys; all of them with ``use_diff=False``.
-
-        Raises:
-            ConfigError: a field holds what JSON cannot say, for example a function as ``hidden_act``.
-        """
-        try:
-            fields = _string_keys(self.to_diff_dict() if use_diff else self.to_dict())
-            return json.dumps(fields, indent=2, sort_keys=True) + "\n"
-        except TypeError as error:
-            raise ConfigError(given=f"a field that JSON cannot hold ({error})") from error
-
-    def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
-        """Write the fields to a JSON file."""
-        Path(json_file_path).write_text(self.to_json_string(use_diff), encoding="utf-8")
-
-    def save_pretrained(
-        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: object
-    ) -> None:
-        """Write ``config.json`` into a folder, which is made if need be; an old file is replaced whole."""
-        if push_to_hub or kwargs:
-            raise ArgumentError(
-                given="push_to_hub=True" if push_to_hub else f"unknown argument {next(iter(kwargs))!r}",
-                expected="a folder to write to",
-                hint="save, then call huggingface_hub.upload_folder",
-            )
-        text = self.to_json_string()
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
-
-    def update(self, config_dict: Mapping[str, object]) -> None:
-        """Set each field that is named. The next validation is the model's."""
-        for name, value in config_dict.items():
-            setattr(self, name, value)
-
-    def update_from_string(self, update_str: str) -> None:
-        """Set fields from ``"hidden_size=24,use_cache=false"``; each keeps the type that it has."""
-        for pair in update_str.split(","):
-            name, _, text = pair.partition("=")
-            if name not in vars(self):
-                raise ConfigError(given=f"key {name!r} in {update_str!r}", expected="the name of a field")
-            setattr(self, name, _parse_as(name, text, vars(self)[name]))
 
 
 class RobertaConfig(PretrainedConfig):
@@ -529,7 +92,6 @@ class RobertaConfig(PretrainedConfig):
     """
 
     model_type: ClassVar[str] = "roberta"
-    pad_token_id: int
 
     def __init__(
         self,
@@ -572,6 +134,21 @@ class RobertaConfig(PretrainedConfig):
             pad_token_id=pad_token_id, bos_token_id=bos_token_id, eos_token_id=eos_token_id, **kwargs
         )
 
+    @classmethod
+    def preset(cls, name: str, **kwargs: object) -> Self:
+        """Return the configuration of a published size, its fields overridden by ``kwargs``.
+
+        Example:
+            >>> RobertaConfig.preset("roberta-large").hidden_size
+            1024
+        """
+        model_type, fields = PRESETS.get(name, ("", {}))
+        if model_type != cls.model_type:
+            mine = [preset for preset, (kind, _) in PRESETS.items() if kind == cls.model_type]
+            raise ConfigError(given=f"preset {name!r} of {cls.__name__}", expected=f"one of {listed(mine)}")
+        make: Callable[..., Self] = cls
+        return make(**{**fields, **kwargs})
+
     def validate(self, *, building: bool = False) -> None:
         """Raise unless the fields agree with each other (see ``PretrainedConfig.validate``)."""
         super().validate(building=building)
@@ -583,12 +160,12 @@ class RobertaConfig(PretrainedConfig):
             "max_position_embeddings",
             "type_vocab_size",
         ):
-            _check_integer(name, getattr(self, name), least=1)
-        _check_integer("num_hidden_layers", self.num_hidden_layers, least=0)
+            check_integer(name, getattr(self, name), least=1)
+        check_integer("num_hidden_layers", self.num_hidden_layers, least=0)
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
-            _check_number(name, getattr(self, name), most=1.0, optional=name == "classifier_dropout")
-        _check_number("initializer_range", self.initializer_range)
-        _check_number("layer_norm_eps", self.layer_norm_eps)
+            check_number(name, getattr(self, name), most=1.0, optional=name == "classifier_dropout")
+        check_number("initializer_range", self.initializer_range)
+        check_number("layer_norm_eps", self.layer_norm_eps)
         self._validate_attention(building)
         self._validate_positions()
         if not callable(self.hidden_act) and self.hidden_act not in ACTIVATIONS:
@@ -624,7 +201,7 @@ class RobertaConfig(PretrainedConfig):
                 )
 
     def _validate_positions(self) -> None:
-        _check_integer("pad_token_id", self.pad_token_id, least=0)
+        check_integer("pad_token_id", self.pad_token_id, least=0)
         if self.max_position_embeddings - self.pad_token_id - 1 < 1:
             raise ConfigError(
                 given=f"pad_token_id={self.pad_token_id} and "
@@ -665,11 +242,6 @@ class CamembertConfig(RobertaConfig):
     __init__ = _with_vocabulary(30522)
 
 
-CONFIG_CLASSES: dict[str, type[RobertaConfig]] = {
-    kind.model_type: kind for kind in (RobertaConfig, XLMRobertaConfig, CamembertConfig)
-}
-
-
 class AutoConfig:
     """Chooses the configuration class by the ``model_type`` of a file.
 
@@ -682,9 +254,9 @@ class AutoConfig:
         raise ArgumentError(given="AutoConfig()", expected="AutoConfig.from_pretrained(name_or_path)")
 
     @classmethod
-    def for_model(cls, model_type: str, **kwargs: object) -> RobertaConfig:
+    def for_model(cls, model_type: str, **kwargs: object) -> PretrainedConfig:
         """Return a configuration of a model type: "roberta", "xlm-roberta" or "camembert"."""
-        make: Callable[..., RobertaConfig] = _class_for(model_type, f"model_type {model_type!r}")
+        make: Callable[..., PretrainedConfig] = _class_for(model_type, f"model_type {model_type!r}")
         return make(**kwargs)
 
     @overload
@@ -695,7 +267,7 @@ class AutoConfig:
         *,
         return_unused_kwargs: Literal[False] = False,
         **kwargs: object,
-    ) -> RobertaConfig: ...
+    ) -> PretrainedConfig: ...
     @overload
     @classmethod
     def from_pretrained(
@@ -704,7 +276,7 @@ class AutoConfig:
         *,
         return_unused_kwargs: Literal[True],
         **kwargs: object,
-    ) -> tuple[RobertaConfig, dict[str, object]]: ...
+    ) -> tuple[PretrainedConfig, dict[str, object]]: ...
     @classmethod
     def from_pretrained(
         cls,
@@ -712,7 +284,7 @@ class AutoConfig:
         *,
         return_unused_kwargs: bool = False,
         **kwargs: object,
-    ) -> RobertaConfig | tuple[RobertaConfig, dict[str, object]]:
+    ) -> PretrainedConfig | tuple[PretrainedConfig, dict[str, object]]:
         """Read a configuration; arguments and errors as for ``PretrainedConfig.from_pretrained``."""
         fields, kwargs = PretrainedConfig.get_config_dict(pretrained_model_name_or_path, **kwargs)
         kind = _class_of(fields, pretrained_model_name_or_path)
@@ -720,21 +292,20 @@ class AutoConfig:
         return (config, unused) if return_unused_kwargs else config
 
 
-def read_config(folder: str | os.PathLike[str]) -> RobertaConfig:
+def read_config(folder: str | os.PathLike[str]) -> PretrainedConfig:
     """Read the ``config.json`` of a local folder with the class that its ``model_type`` names."""
-    path = Path(folder) / CONFIG_FILE
-    fields = _read_json(path)
+    fields = read_fields(folder)
     return _class_of(fields, folder).from_dict(fields)
 
 
-def _class_for(model_type: object, given: str) -> type[RobertaConfig]:
-    kind = CONFIG_CLASSES.get(model_type) if isinstance(model_type, str) else None
+def _class_for(model_type: object, given: str) -> type[PretrainedConfig]:
+    kind = PretrainedConfig.families.get(model_type) if isinstance(model_type, str) else None
     if kind is None:
-        raise ConfigError(given=given, expected=f"model_type one of {listed(CONFIG_CLASSES)}")
+        raise ConfigError(given=given, expected=f"model_type one of {listed(PretrainedConfig.families)}")
     return kind
 
 
-def _class_of(fields: Mapping[str, object], source: object) -> type[RobertaConfig]:
+def _class_of(fields: Mapping[str, object], source: object) -> type[PretrainedConfig]:
     """The class that a file asks for; files of 2019 are known by their ``architectures``."""
     model_type = fields.get("model_type")
     if model_type is None and isinstance(names := fields.get("architectures"), list):
@@ -742,128 +313,3 @@ def _class_of(fields: Mapping[str, object], source: object) -> type[RobertaConfi
         known = [kind for name in names for prefix, kind in families.items() if str(name).startswith(prefix)]
         model_type = known[0] if known else None
     return _class_for(model_type, f"model_type {model_type!r} in {source}")
-
-
-# Reading and merging -------------------------------------------------------------------------------------
-
-
-def _config_path(name_or_path: str | os.PathLike[str], where: Mapping[str, object]) -> Path:
-    path = Path(name_or_path)
-    if path.is_file():
-        return path
-    folder = path / str(where.get("subfolder", ""))
-    if not folder.is_dir():
-        raise NotFound(given=f"no folder or file {os.fspath(name_or_path)!r}")
-    return folder / CONFIG_FILE
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        size = path.stat().st_size
-        if size > _LARGEST_FILE:
-            raise CorruptFile(given=f"{path} of {size} bytes", expected=f"at most {_LARGEST_FILE}")
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        if isinstance(error, CorruptFile):
-            raise
-        raise NotFound(given=f"{path} cannot be read ({error.strerror})", expected=CONFIG_FILE) from error
-    except (ValueError, RecursionError) as error:
-        raise CorruptFile(given=f"{path} is not JSON ({error})", hint="fetch the file again") from error
-    if not isinstance(fields, dict):
-        raise CorruptFile(given=f"{path} holds a {type(fields).__name__}", expected="a JSON object")
-    return fields
-
-
-def _override(stored: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
-    """A file's fields under the caller's. Labels are one thing: what the caller says replaces all three."""
-    fields = {_ALIASES.get(name, name): value for name, value in stored.items() if name != "model_type"}
-    changes = {_ALIASES.get(name, name): value for name, value in overrides.items()}
-    id2label, label2id = fields.get("id2label"), fields.get("label2id")
-    kept = id2label if id2label is not None else label2id
-    if kept is not None:  # old files write num_labels beside the map, and not always the same number
-        fields.pop("num_labels", None)
-        if "num_labels" in changes and isinstance(kept, Mapping) and len(kept) == changes["num_labels"]:
-            changes.pop("num_labels")
-    if any(name in changes for name in _LABEL_FIELDS):
-        fields = {name: value for name, value in fields.items() if name not in _LABEL_FIELDS}
-    return fields | changes
-
-
-def _refuse_misspelling(name: str, documented: set[str]) -> None:
-    """Raise where an unknown keyword is nearly the name of a documented field."""
-    near = [] if name.startswith("_") else difflib.get_close_matches(name, documented, n=1, cutoff=_TYPO)
-    if near and name not in documented:
-        raise ArgumentError(
-            given=f"unknown field {name!r}",
-            expected=f"{near[0]!r}, which is near it",
-            hint="a field of your own needs a name that is further from the documented ones",
-        )
-
-
-def _dtype_name(dtype: object) -> object:
-    """``torch.float16`` and friends by their names: a configuration imports no framework."""
-    return None if dtype is None else str(dtype).removeprefix("torch.")
-
-
-def _string_keys(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _string_keys(item) for key, item in value.items()}
-    return [_string_keys(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _parse_as(name: str, text: str, old: object) -> object:
-    """``text`` as a value of the type that ``old`` has."""
-    try:
-        if isinstance(old, bool):
-            return {"true": True, "1": True, "yes": True, "y": True}.get(text.lower()) or (
-                {"false": False, "0": False, "no": False, "n": False}[text.lower()]
-            )
-        if isinstance(old, int | float | str):
-            return type(old)(text)
-    except (KeyError, ValueError):
-        pass
-    raise ConfigError(given=f"{name}={text}", expected=f"a value like {old!r}")
-
-
-# Checks of one value -------------------------------------------------------------------------------------
-
-
-def _check_integer(name: str, value: object, *, least: int) -> None:
-    if _integer(name, value) < least:
-        raise ConfigError(given=f"{name}={value!r}", expected=f"at least {least}")
-
-
-def _check_number(name: str, value: object, *, most: float = float("inf"), optional: bool = False) -> None:
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= most:
-        limits = "at least 0" if most == float("inf") else f"from 0 to {most:g}"
-        raise ConfigError(given=f"{name}={value!r}", expected=f"a number {limits}")
-
-
-def _integer(name: str, value: object) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):  # NumPy's integers are welcome
-        raise ConfigError(given=f"{name}={value!r}", expected="an integer")
-    return operator.index(value)
-
-
-def _mapping(name: str, value: object) -> Mapping[object, object]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(given=f"{name}={value!r}", expected="a mapping")
-    return value
-
-
-def _list(name: str, value: object) -> list[object]:
-    if not isinstance(value, list | tuple | set | frozenset):
-        raise ConfigError(given=f"{name}={value!r}", expected="a list")
-    return list(value)
-
-
-def _integer_keys(name: str, value: object) -> dict[int, object]:
-    """A mapping with integer keys, which JSON can only write as strings."""
-    try:
-        return {int(str(key)): item for key, item in _mapping(name, value).items()}
-    except ValueError as error:
-        raise ConfigError(
-            given=f"{name} with the keys {listed(_mapping(name, value))}", expected="integers"
-        ) from error

@@ -36,7 +36,7 @@ Cache = tuple[tuple[ArrayT, ...], ...]
 class ModelOutput(OrderedDict[str, object], Generic[ArrayT]):
     """The base of all outputs: a dictionary of the fields that are not None, which are attributes too.
 
-    ``output.logits``, ``output["logits"]``, ``output[0]``, ``output[:2]`` and ``output.to_tuple()`` agree at all times.
+    ``output.logits``, ``output["logits"]``, ``output[0]``, ``output[:2]`` and ``output.to_tuple()`` always agree.
     A subclass is a dataclass whose fields default to None. The first argument may also be a mapping, or an
     iterable of (name, value) pairs: that is how tree utilities (TensorFlow's, accelerate's) rebuild a mapping.
 
