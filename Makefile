@@ -1,0 +1,76 @@
+# Everything this project does, a word each. `make` alone lists the words; CI (.ci/run) calls the same.
+#
+# PYTHON              the Python that environments are made with (3.11 or newer)
+# TEXT, ARGS          for `make run`: a sentence with <mask>, and options of `robertakit run`
+# TORCH_INSTALL_ARGS  for `make test`: more arguments for pip, such as PyTorch's index of CPU builds
+# PYTEST_ARGS         more arguments for pytest, such as -k NAME
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+CORE := .venv/core/bin/python
+DEV := .venv/dev/bin/python
+export PYTHONPATH := $(CURDIR)/src
+export TEXT ARGS TORCH_INSTALL_ARGS
+# Two workers share the cores already; libraries that start threads of their own only get in each other's way.
+PYTEST = OMP_NUM_THREADS=1 $(DEV) -m pytest -n $(WORKERS) --dist loadfile
+MAKE_ENVIRONMENT = @command -v $(PYTHON) >/dev/null || { \
+	echo "robertakit: there is no $(PYTHON); install Python 3.11 or newer, or name one with PYTHON=/path/to/python." >&2; \
+	exit 1; }; $(PYTHON) scripts/environment.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run env-core env-dev test test-all test-peers lint format types check bench-startup dist freeze clean
+
+help: ## this list
+	@echo "make WORD, where WORD is one of:"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
+
+run: .venv/core/ready ## fill <mask> with the embedded model: TEXT="The capital of France is <mask>.", or lines on standard input
+	@$(CORE) scripts/demo.py
+
+env-core: .venv/core/ready ## make .venv/core: the core install, no framework
+env-dev: .venv/dev/ready ## make .venv/dev: what tests and checks need, PyTorch included
+
+test: .venv/dev/ready ## set up what the tests need, and run them
+	$(PYTEST) $(PYTEST_ARGS)
+
+test-all: .venv/dev/ready ## all tests, the slow ones too
+	$(PYTEST) -m "not peers" $(PYTEST_ARGS)
+
+test-peers: .venv/peers-4/ready .venv/peers-5/ready ## compare with transformers 4 and 5, each in its environment
+	OMP_NUM_THREADS=2 .venv/peers-4/bin/python -m pytest -m peers $(PYTEST_ARGS)
+	OMP_NUM_THREADS=2 .venv/peers-5/bin/python -m pytest -m peers $(PYTEST_ARGS)
+
+lint: .venv/dev/ready ## style: ruff's rules and its format
+	$(DEV) -m ruff check .
+	$(DEV) -m ruff format --check .
+
+format: .venv/dev/ready ## put the code into ruff's format
+	$(DEV) -m ruff check --fix .
+	$(DEV) -m ruff format .
+
+types: .venv/dev/ready ## mypy, strict, on src/
+	$(DEV) -m mypy
+
+check: lint types test ## what a change must pass before it is offered
+
+bench-startup: .venv/core/ready ## seconds of `import robertakit`, of --help, and to the first answer
+	@$(CORE) benchmarks/startup.py $(ARGS)
+
+dist: .venv/dev/ready ## build the wheel and the sdist into dist/
+	rm -rf dist
+	$(DEV) -m build --outdir dist .
+
+freeze: .venv/dev/ready ## write the frozen surfaces anew (command-line options), to be read before they are committed
+	$(DEV) tests/test_contract_cli.py
+
+clean: ## remove environments, builds and caches
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment's stamp. environment.py compares what is wanted with what is there; newer files alone install nothing.
+.venv/core/ready .venv/dev/ready: .venv/%/ready: pyproject.toml constraints/tested.txt scripts/environment.py
+	$(MAKE_ENVIRONMENT) $*
+
+.venv/peers-4/ready .venv/peers-5/ready: .venv/%/ready: pyproject.toml constraints/%.txt scripts/environment.py
+	$(MAKE_ENVIRONMENT) $*
