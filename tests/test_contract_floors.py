@@ -1,0 +1,203 @@
+"""The house: who may import whom, names that no file bears, lengths, and a test beside each source file.
+
+All read from the source text, so that an import deferred into a function counts like any other.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "robertakit"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# The place of a file is the first part of its path inside the package; a place imports from lower floors and itself.
+FLOORS = {
+    "errors": 1,
+    "files": 1,
+    "configuration": 2,
+    "pretrained_config": 2,
+    "outputs": 2,
+    "batch": 2,
+    "architecture": 3,
+    "tokenizers": 3,
+    "checkpoints": 3,
+    "numpy": 4,
+    "torch": 5,
+    "tensorflow": 5,
+    "jax": 5,
+    "auto": 6,
+    "tasks": 7,
+    "training": 7,
+    "serving": 8,
+    "cli": 9,
+    "__main__": 9,
+    "embedded": 1,
+    "__init__": 10,
+}
+# Imports between neighbours on one floor: (who, whom).
+NEIGHBOURS = {
+    ("files", "errors"),
+    ("configuration", "pretrained_config"),
+    ("checkpoints", "architecture"),
+    ("training", "tasks"),
+    ("__main__", "cli"),
+}
+# Imports that the floors would allow and the design does not.
+FORBIDDEN = {
+    ("tasks", "numpy"),  # a task is written once and runs on every engine: `auto` chooses
+    ("tasks", "torch"),
+    ("tasks", "tensorflow"),
+    ("tasks", "jax"),
+    ("torch", "tokenizers"),
+    ("tensorflow", "tokenizers"),
+    ("jax", "tokenizers"),
+}
+# Whose code may name a framework; all others get it from `errors.require` at the moment of use, or not at all.
+FRAMEWORKS = {
+    "torch": {"torch"},
+    "tensorflow": {"tensorflow"},
+    "keras": {"tensorflow"},
+    "jax": {"jax"},
+    "flax": {"jax"},
+    "optax": {"jax"},
+}
+CORE = {"numpy", "tokenizers", "sentencepiece", "safetensors", "huggingface_hub"}
+
+FORBIDDEN_NAMES = {"utils", "util", "common", "misc", "helpers", "helper"}
+
+# Files longer than 400 lines, with the reason. Before adding one, ask whether it is two things.
+LONG_FILE = 400
+LONG_FILES: dict[str, str] = {}
+# Functions longer than 60 lines without their docstring, with the reason.
+LONG_FUNCTION = 60
+LONG_FUNCTIONS: dict[str, str] = {}
+
+# Source files that need no test file of their own, with the reason.
+WITHOUT_PARTNER = {
+    "__main__.py": "two lines, run by tests/cli/test_main.py",
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def place_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the dotted names that a file imports anywhere, `import_module` and `require` of a literal included."""
+    package = ["robertakit", *path.relative_to(PACKAGE).parts[:-1]]
+    found: set[str] = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from robertakit import batch` names a file, `from robertakit.batch import Batch` one in it
+            found.update(f"{module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called == "import_module" and isinstance(node.args[0].value, str):
+                found.add(node.args[0].value)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_obey_the_floors(path: Path) -> None:
+    here = place_of(path)
+    assert here in FLOORS, f"{name_of(path)} stands on no floor: DESIGN's table and FLOORS name the places"
+    broken = []
+    for module in imported_modules(path):
+        parts = module.split(".")
+        if parts[0] != "robertakit" or len(parts) == 1 or parts[1] in ("__version__", "*"):
+            continue
+        there = parts[1]
+        if there not in FLOORS:
+            broken.append(f"{module}: import it from the file where it lives")
+        elif here != there and (
+            (FLOORS[there] >= FLOORS[here] and (here, there) not in NEIGHBOURS) or (here, there) in FORBIDDEN
+        ):
+            broken.append(
+                f"{module}: {here} (floor {FLOORS[here]}) must not know {there} (floor {FLOORS[there]})"
+            )
+    assert not broken, broken
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_frameworks_are_named_in_their_own_folders_only(path: Path) -> None:
+    named = {module.split(".")[0] for module in imported_modules(path)} & set(FRAMEWORKS)
+    assert not {framework for framework in named if place_of(path) not in FRAMEWORKS[framework]}
+
+
+def test_the_core_needs_no_other_package_than_it_declares() -> None:
+    import sys
+
+    allowed = set(sys.stdlib_module_names) | CORE | {"robertakit"} | set(FRAMEWORKS)
+    foreign = {
+        f"{name_of(path)}: {module}"
+        for path in FILES
+        for module in imported_modules(path)
+        if module.split(".")[0] not in allowed
+    }
+    assert not foreign
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    names = [path for path in PACKAGE.rglob("*") if "__pycache__" not in path.parts]
+    assert not [str(path) for path in names if path.stem in FORBIDDEN_NAMES or path.stem.startswith("base_")]
+
+
+def test_files_keep_to_their_length() -> None:
+    lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    too_long = {name: lines for name, lines in lengths.items() if lines > LONG_FILE}
+    assert set(too_long) == set(LONG_FILES), too_long
+
+
+def function_lengths(path: Path) -> dict[str, int]:
+    lengths = {}
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            first = node.body[0]
+            docstring = 0
+            if ast.get_docstring(node, clean=False) is not None:
+                assert first.end_lineno is not None
+                docstring = first.end_lineno - first.lineno + 1
+            lengths[f"{name_of(path)}:{node.name}"] = node.end_lineno - node.lineno + 1 - docstring
+    return lengths
+
+
+def test_functions_keep_to_their_length() -> None:
+    too_long = {
+        name: lines
+        for path in FILES
+        for name, lines in function_lengths(path).items()
+        if lines > LONG_FUNCTION
+    }
+    assert set(too_long) == set(LONG_FUNCTIONS), too_long
+
+
+def partners(path: Path) -> list[Path]:
+    """Return the test files that mirror a source file: `x/test_y.py`, and `x/test_y_topic.py`."""
+    folder = ROOT / "tests" / path.relative_to(PACKAGE).parent
+    return [*folder.glob(f"test_{path.stem}.py"), *folder.glob(f"test_{path.stem}_*.py")]
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem != "__init__"], ids=name_of)
+def test_each_source_file_has_its_test_file(path: Path) -> None:
+    if name_of(path) in WITHOUT_PARTNER:
+        assert not partners(path), "it has a test file now: take it off the list"
+    else:
+        expected = f"tests/{path.relative_to(PACKAGE).with_name(f'test_{path.name}').as_posix()}"
+        assert partners(path), f"{expected} is not there"
