@@ -41,6 +41,7 @@ FLOORS = {
 NEIGHBOURS = {
     ("files", "errors"),
     ("configuration", "pretrained_config"),
+    ("batch", "configuration"),
     ("checkpoints", "architecture"),
     ("training", "tasks"),
     ("__main__", "cli"),

@@ -17,12 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SIGNATURES = json.loads((ROOT / "tests" / "golden" / "signatures.json").read_text(encoding="utf-8"))
 
 
-def python(code: str) -> str:
-    """Run code in a fresh interpreter, and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT / "src"
-    )
-    assert done.returncode == 0, done.stderr
+def python(*arguments: str) -> str:
+    """Run a fresh interpreter, and return what it prints."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
