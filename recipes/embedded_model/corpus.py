@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from numpy.typing import NDArray
 
+import numpy as np
 import tokenizers
 
 HERE = Path(__file__).parent

@@ -1,7 +1,7 @@
-"""Tokenize the text of the embedded model: one shard a source, and one of the held-out text.
+r"""Tokenize the text of the embedded model: one shard a source, and one of the held-out text.
 
-    python recipes/embedded_model/prepare.py --text ../shared/data/pretrain \\
-        --tokenizer src/robertakit/embedded/english --to runs/shards
+python recipes/embedded_model/prepare.py --text ../shared/data/pretrain \
+    --tokenizer src/robertakit/embedded/english --to runs/shards
 """
 
 import argparse
