@@ -1,7 +1,7 @@
 # Everything this project does, a word each. `make` alone lists the words; CI (.ci/run) calls the same.
 #
 # PYTHON              the Python that environments are made with (3.11 or newer)
-# TEXT, ARGS          for `make run`: a sentence with <mask>, and options of `robertakit run`
+# ARGS                for `make run`: a sentence with <mask>, or the arguments of `robertakit run`
 # TORCH_INSTALL_ARGS  for `make test`: more arguments for pip, such as PyTorch's index of CPU builds
 # PYTEST_ARGS         more arguments for pytest, such as -k NAME
 
@@ -11,7 +11,7 @@ WORKERS ?= 2
 CORE := .venv/core/bin/python
 DEV := .venv/dev/bin/python
 export PYTHONPATH := $(CURDIR)/src
-export TEXT ARGS TORCH_INSTALL_ARGS
+export ARGS TORCH_INSTALL_ARGS
 # Two workers share the cores already; libraries that start threads of their own only get in each other's way.
 PYTEST = OMP_NUM_THREADS=1 $(DEV) -m pytest -n $(WORKERS) --dist loadfile
 MAKE_ENVIRONMENT = @command -v $(PYTHON) >/dev/null || { \
@@ -25,7 +25,7 @@ help: ## this list
 	@echo "make WORD, where WORD is one of:"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
 
-run: .venv/core/ready ## fill <mask> with the embedded model: TEXT="The capital of France is <mask>.", or lines on standard input
+run: .venv/core/ready ## fill <mask> with the embedded model: ARGS="The capital of France is <mask>.", or lines on stdin
 	@$(CORE) scripts/demo.py
 
 env-core: .venv/core/ready ## make .venv/core: the core install, no framework
@@ -55,7 +55,7 @@ types: .venv/dev/ready ## mypy, strict, on src/
 check: lint types test ## what a change must pass before it is offered
 
 bench-startup: .venv/core/ready ## seconds of `import robertakit`, of --help, and to the first answer
-	@$(CORE) benchmarks/startup.py $(ARGS)
+	@$(CORE) benchmarks/startup.py
 
 dist: .venv/dev/ready ## build the wheel and the sdist into dist/
 	rm -rf dist

@@ -4,6 +4,8 @@ All read from the source text, so that an import deferred into a function counts
 """
 
 import ast
+import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -95,11 +97,24 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imported_modules(path: Path) -> set[str]:
-    """Return the dotted names that a file imports anywhere, `import_module` and `require` of a literal included."""
+def statements(tree: ast.AST, *, type_only: bool) -> Iterator[ast.AST]:
+    """Walk a tree, with or without the bodies of `if TYPE_CHECKING:`."""
+    for node in ast.iter_child_nodes(tree):
+        if type_only or not (isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")):
+            yield node
+            yield from statements(node, type_only=type_only)
+
+
+def imported_modules(path: Path, *, type_only: bool = True) -> set[str]:
+    """Return the dotted names that a file imports anywhere, `import_module` of a literal included.
+
+    Args:
+        path: the file.
+        type_only: count what only type checkers import, too.
+    """
     package = ["robertakit", *path.relative_to(PACKAGE).parts[:-1]]
     found: set[str] = set()
-    for node in ast.walk(tree_of(path)):
+    for node in statements(tree_of(path), type_only=type_only):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -137,13 +152,11 @@ def test_imports_obey_the_floors(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_frameworks_are_named_in_their_own_folders_only(path: Path) -> None:
-    named = {module.split(".")[0] for module in imported_modules(path)} & set(FRAMEWORKS)
+    named = {module.split(".")[0] for module in imported_modules(path, type_only=False)} & set(FRAMEWORKS)
     assert not {framework for framework in named if place_of(path) not in FRAMEWORKS[framework]}
 
 
 def test_the_core_needs_no_other_package_than_it_declares() -> None:
-    import sys
-
     allowed = set(sys.stdlib_module_names) | CORE | {"robertakit"} | set(FRAMEWORKS)
     foreign = {
         f"{name_of(path)}: {module}"
