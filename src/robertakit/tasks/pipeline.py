@@ -1,0 +1,215 @@
+"""``pipeline()``: a task by its name, on a model by its name. The registry of tasks."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar, cast
+
+from robertakit.architecture import HEADS
+from robertakit.auto import LOCATION, device_name, engine_of, load_engine
+from robertakit.configuration import AutoConfig, PretrainedConfig
+from robertakit.errors import ArgumentError, InputError, listed
+from robertakit.tasks.fill_mask import FillMaskPipeline
+from robertakit.tasks.frame import AnyPipeline
+from robertakit.tokenizers import AutoTokenizer, PreTrainedTokenizerBase
+
+__all__ = ["TASKS", "pipeline"]
+
+T = TypeVar("T")
+
+#: Name of a task -> its class. The class knows its head and its arguments.
+TASKS: dict[str, type[AnyPipeline]] = {FillMaskPipeline.task: cast("type[AnyPipeline]", FillMaskPipeline)}
+
+
+def pipeline(
+    task: str | None = None,
+    model: object = None,
+    config: str | Path | PretrainedConfig | None = None,
+    tokenizer: str | Path | PreTrainedTokenizerBase | None = None,
+    feature_extractor: None = None,
+    image_processor: None = None,
+    processor: None = None,
+    framework: str | None = None,
+    revision: str | None = None,
+    use_fast: bool = True,
+    token: str | bool | None = None,
+    device: object = None,
+    device_map: object = None,
+    dtype: object = None,
+    trust_remote_code: bool | None = None,
+    model_kwargs: Mapping[str, object] | None = None,
+    pipeline_class: type[AnyPipeline] | None = None,
+    *,
+    torch_dtype: object = None,
+    engine: str | None = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    batch_tokens: int | None = None,
+    **options: object,
+) -> AnyPipeline:
+    """Return a task on a model, ready to be called with texts.
+
+    Args:
+        task: ``"fill-mask"``. By default the task of the model's head.
+        model: folder, name on the Hub, model or engine; the model that ships with the package by default.
+        config: a configuration, its folder or its name, in place of the model's own.
+        tokenizer: a tokenizer, its folder or its name; the model's own by default.
+        feature_extractor: None: the tasks here are on text.
+        image_processor: None: the tasks here are on text.
+        processor: None: the tasks here are on text.
+        framework: ``"np"`` or ``"pt"``; by default see ``engine``.
+        revision: branch, tag or commit on the Hub, of model and tokenizer.
+        use_fast: take the fast tokenizer class, or the plain one.
+        token: access token for the Hub; True for the stored one.
+        device: -1 or ``"cpu"``, an index of a GPU, a name such as ``"cuda:1"``.
+        device_map: ``"auto"``, a device, or ``{"": device}``; a model is never split.
+        dtype: of the computation, as the engine knows it: for NumPy float32 or float64. None or ``"auto"``
+            for the engine's own choice.
+        trust_remote_code: None or False: nothing that comes with a checkpoint is ever run.
+        model_kwargs: further arguments of the engine's loading, for example ``{"strict": False}``.
+        pipeline_class: a class of one's own, derived from the task's.
+        torch_dtype: the earlier name of ``dtype``.
+        engine: ``"numpy"`` or ``"torch"``; by default NumPy on the processor, PyTorch on a GPU.
+        batch_size: most texts of a batch; by default only ``batch_tokens`` bounds it.
+        num_workers: threads that tokenize ahead of the engine.
+        batch_tokens: most tokens of a batch; by default what suits the engine.
+        options: defaults for the task's own arguments, for example ``top_k``.
+
+    Returns:
+        An object to call with a text, a list of texts or an iterable of texts. It is also a context manager,
+        which closes the engine.
+
+    Raises:
+        ArgumentError: an unknown argument, or two that contradict each other.
+        InputError: no such task, engine or device, or a value that an argument cannot have.
+        CheckpointError: the model is not there, or not whole.
+        DependencyError: the engine's framework is not installed.
+
+    Example:
+        >>> from robertakit.tasks import pipeline
+        >>> with pipeline("fill-mask", top_k=2) as fill:
+        ...     len(fill("Plants create <mask> through a process known as photosynthesis."))
+        2
+    """
+    for other in (feature_extractor, image_processor, processor):
+        if other is not None:
+            raise ArgumentError(given=f"a processor {other!r}", expected="None: the tasks here are on text")
+    if trust_remote_code:
+        raise ArgumentError(
+            given="trust_remote_code=True",
+            expected="None or False",
+            hint="nothing that comes with a checkpoint is ever run; leave it out",
+        )
+    choice = {"engine": engine, "framework": framework, "device": _device(device, device_map, model_kwargs)}
+    loading = _loading(config, revision, token, (dtype, torch_dtype), model_kwargs)
+    if model is None:
+        astray = listed(loading.keys() - {"dtype"} | ({"tokenizer"} if tokenizer is not None else set()))
+        if task is None or astray:
+            raise ArgumentError(
+                given=f"no model, but its {astray}" if astray else "neither task nor model",
+                expected="a model",
+            )
+        from robertakit import embedded
+
+        model = embedded.folder()
+    if isinstance(model, str | Path):
+        where = {name: loading[name] for name in LOCATION if name in loading}
+        kind = pipeline_class or _kind(task, lambda: _head_of(config or model, where))
+        read = _tokenizer(model if tokenizer is None else tokenizer, use_fast, where)
+        ready = load_engine(
+            model, kind.head, engine=engine, framework=framework, device=choice["device"], arguments=loading
+        )
+    else:
+        given = {name: value for name, value in {**choice, **loading}.items() if value is not None}
+        if given or not isinstance(tokenizer, PreTrainedTokenizerBase):
+            raise ArgumentError(
+                given=f"a model that is already loaded, with {listed(given) or 'no tokenizer object'}",
+                expected="such a model with its tokenizer object, and nothing that tells how to load it",
+            )
+        ready, read = engine_of(model), tokenizer
+        kind = pipeline_class or _kind(task, lambda: ready.head.name)
+    return kind(
+        ready, read, batch_size=batch_size, num_workers=num_workers, batch_tokens=batch_tokens, **options
+    )
+
+
+def _device(device: object, device_map: object, model_kwargs: Mapping[str, object] | None) -> str | None:
+    """Return the one device that is asked for in up to three ways, or None."""
+    maps = [device_map, (model_kwargs or {}).get("device_map")]
+    return _agreed(
+        "device", *(device_name(d) for d in [device, *map(_whole, maps)] if d not in (None, "auto"))
+    )
+
+
+def _loading(
+    config: object,
+    revision: str | None,
+    token: str | bool | None,
+    dtypes: tuple[object, object],
+    model_kwargs: Mapping[str, object] | None,
+) -> dict[str, object]:
+    """Return what the engine's loading is told: arguments of ``pipeline`` and ``model_kwargs``, which must agree."""
+    further = {name: value for name, value in (model_kwargs or {}).items() if name != "device_map"}
+    loading = {
+        "config": _agreed("config", config, further.pop("config", None)),
+        "dtype": _agreed("dtype", *dtypes, further.pop("dtype", None), further.pop("torch_dtype", None)),
+        "revision": _agreed("revision", revision, further.pop("revision", None)),
+        "token": _agreed("token", token, further.pop("token", None)),
+    }
+    return {**{name: value for name, value in loading.items() if value is not None}, **further}
+
+
+def _agreed(name: str, *values: T | None) -> T | None:
+    """Return the one value among several ways to give it; ``"auto"`` counts as not given."""
+    given = [value for value in values if value is not None and value != "auto"]
+    if any(value != given[0] for value in given):
+        raise ArgumentError(given=f"{name} twice, as {listed(map(repr, given))}", expected="one value")
+    return given[0] if given else None
+
+
+def _whole(device_map: object) -> object:
+    """Return the device of a map that leaves the model in one piece."""
+    if not isinstance(device_map, Mapping):
+        return device_map
+    devices = set(device_map.values())
+    if len(devices) != 1:
+        raise InputError(
+            given=f"device_map={device_map!r}", expected="'auto' or one device: a model is never split"
+        )
+    return devices.pop()
+
+
+def _kind(task: str | None, head: Callable[[], str]) -> type[AnyPipeline]:
+    if task is not None and task in TASKS:
+        return TASKS[task]
+    if task is not None:
+        close = difflib.get_close_matches(task, TASKS, n=1)
+        raise InputError(
+            given=f"the task {task!r}",
+            expected=f"one of: {listed(TASKS)}",
+            hint=f"did you mean {close[0]}?" if close else "",
+        )
+    named = head()
+    for kind in TASKS.values():
+        if kind.head == named:
+            return kind
+    raise ArgumentError(
+        given=f"no task, and a model with the head {named!r}", expected=f"one of: {listed(TASKS)}"
+    )
+
+
+def _head_of(config: str | Path | PretrainedConfig, where: Mapping[str, object]) -> str:
+    """Return the head that a checkpoint's configuration names as its class."""
+    if not isinstance(config, PretrainedConfig):
+        config = AutoConfig.from_pretrained(config, return_unused_kwargs=False, **where)
+    for name in config.architectures or []:
+        for head in HEADS.values():
+            if name.endswith(head.class_suffix):
+                return head.name
+    return "model"
+
+
+def _tokenizer(given: object, use_fast: bool, where: Mapping[str, object]) -> PreTrainedTokenizerBase:
+    if isinstance(given, PreTrainedTokenizerBase):
+        return given
+    return AutoTokenizer.from_pretrained(given, use_fast=use_fast, **where)
