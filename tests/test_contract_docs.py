@@ -58,6 +58,10 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
     assert not [target for target in targets if not (page.parent / target).exists()]
 
 
+def test_no_figure_is_left_to_fill_in() -> None:
+    assert not [name_of(page) for page in PAGES if "TO FILL" in page.read_text(encoding="utf-8")]
+
+
 def test_the_index_lists_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
     pages = sorted(page.relative_to(ROOT / "docs").as_posix() for page in PAGES if page.parent.name == "docs")
