@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from numpy.typing import NDArray
-
 import numpy as np
 import tokenizers
+from numpy.typing import NDArray
 
 HERE = Path(__file__).parent
 # After a full stop, question or exclamation mark and closing quotes, before a space and what may begin a
