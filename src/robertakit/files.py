@@ -19,6 +19,7 @@ from typing import BinaryIO
 from robertakit.errors import CorruptFile, NotFound, SaveFailed, listed
 
 __all__ = [
+    "SAVE_ID",
     "Location",
     "Writer",
     "finish_interrupted_save",
@@ -29,11 +30,13 @@ __all__ = [
     "write_atomically",
 ]
 
+#: Key under which config.json, an index and safetensors metadata carry the id of the save that wrote them.
+SAVE_ID = "robertakit_save_id"
 #: Writes the whole content of one file.
 Writer = Callable[[BinaryIO], None]
 
-#: Largest JSON file that is read whole (a tokenizer.json of XLM-R is 17 MB; its owner passes more than this).
-JSON_LIMIT = 8 << 20
+#: Largest index or list of modules that is read; parsed, 3 bytes of JSON can take 64 of memory.
+JSON_LIMIT = 1 << 21
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TRUE = ("1", "ON", "YES", "TRUE")
 

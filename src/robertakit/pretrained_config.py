@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self, overload
 
 from robertakit.errors import ArgumentError, ConfigError, CorruptFile, listed
-from robertakit.files import locate, read_json, text_writer, write_atomically
+from robertakit.files import SAVE_ID, locate, read_json, text_writer, write_atomically
 
 __all__ = ["CONFIG_FILE", "PretrainedConfig", "check_integer", "check_number", "read_fields"]
 
@@ -487,7 +487,9 @@ def read_fields(
         subfolder=subfolder,
         force_download=force_download,
     )
-    return _read_object(location.require(location.filename or CONFIG_FILE))
+    fields = _read_object(location.require(location.filename or CONFIG_FILE))
+    fields.pop(SAVE_ID, None)  # it says which save wrote the file, and another save may write these fields
+    return fields
 
 
 def _read_object(path: Path) -> dict[str, object]:

@@ -1,0 +1,173 @@
+"""Writing a checkpoint: safetensors, in one file or in shards, together with its configuration or not at all."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robertakit.architecture import BACKBONE_PREFIX, ROWS
+from robertakit.checkpoints.safetensors import write_safetensors
+from robertakit.checkpoints.tensors import StoredTensor, as_stored
+from robertakit.errors import ArgumentError
+from robertakit.files import SAVE_ID, Writer, text_writer, write_atomically
+
+__all__ = ["bytes_of", "save_weights"]
+
+_UNITS = {
+    "": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+}
+
+
+def save_weights(
+    folder: str | os.PathLike[str],
+    weights: Mapping[str, "NDArray[np.generic] | StoredTensor"],
+    *,
+    config_json: str | None = None,
+    max_shard_size: int | str = "5GB",
+    variant: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    others: Mapping[str, Writer] | None = None,
+) -> list[str]:
+    """Save weights and their configuration; a kill at any instant leaves the old checkpoint or the new one.
+
+    Tied copies are left out. Weight files of an earlier save in the folder go away last; all else stays. The
+    same weights give the same bytes.
+
+    Args:
+        folder: made if it is not there.
+        weights: checkpoint name -> array in any memory order, or a ``StoredTensor`` (bfloat16 is one).
+        config_json: text of ``config.json``; it gets the id of this save.
+        max_shard_size: bytes, or a text such as ``"5GB"`` or ``"500MiB"``; what is larger is split by tensors.
+        variant: for example ``"fp16"`` for ``model.fp16.safetensors``.
+        metadata: strings for the header of the files; ``format`` is ``"pt"``.
+        others: further files of the same save, name -> writer, for example a ``generation_config.json``.
+
+    Returns:
+        The names of the files written.
+
+    Raises:
+        SaveFailed: the disk refused.
+        ArgumentError: ``max_shard_size`` is no size.
+        UnsupportedFormat: an array of objects or of another dtype that no file has.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> save_weights(folder, {"lm_head.bias": np.zeros(4, np.float32)})
+        ['model.safetensors']
+    """
+    tensors = {name: as_stored(value) for name, value in weights.items()}
+    for copy in _tied_copies(tensors, config_json):
+        del tensors[copy]
+    shards = _shards(tensors, bytes_of(max_shard_size))
+    save_id = _save_id(tensors, config_json, shards)
+    header = {"format": "pt", **(metadata or {}), SAVE_ID: save_id}
+    middle = f".{variant}" if variant else ""
+    names = [f"model{middle}.safetensors"]
+    if len(shards) > 1:
+        count = len(shards)
+        names = [f"model{middle}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+    files: dict[str, Writer] = dict(others or {})
+    for name, shard in zip(names, shards, strict=True):
+        files[name] = partial(
+            write_safetensors, tensors={key: tensors[key] for key in shard}, metadata=header
+        )
+    if len(shards) > 1:
+        index = _index(dict(zip(names, shards, strict=True)), tensors, save_id)
+        files[f"model.safetensors.index{middle}.json"] = text_writer(index)
+    if config_json is not None:
+        files["config.json"] = text_writer(_with_id(config_json, save_id))
+    write_atomically(folder, files, remove=_earlier(Path(folder), middle, files))
+    return list(files)
+
+
+def bytes_of(size: int | str) -> int:
+    """Return a size in bytes; KB, MB and GB count in thousands, KiB, MiB and GiB in 1024.
+
+    Example:
+        >>> bytes_of("5GB"), bytes_of("40KB"), bytes_of(7)
+        (5000000000, 40000, 7)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?B|)", str(size).strip().upper())
+    if isinstance(size, bool) or match is None or match[2] not in (*_UNITS, "B") or float(match[1]) <= 0:
+        raise ArgumentError(
+            given=f"max_shard_size={size!r}", expected="bytes, or a text such as '5GB' or '500MB'"
+        )
+    return int(float(match[1]) * _UNITS[match[2] if match[2] != "B" else ""])
+
+
+def _tied_copies(tensors: Mapping[str, StoredTensor], config_json: str | None) -> list[str]:
+    """The table's tied copies whose source is saved too; the decoder's matrix only where the config ties it."""
+    config = json.loads(config_json) if config_json is not None else {}
+    copies = []
+    for row in ROWS:
+        source = row.tied_to or ""
+        has_source = source in tensors or BACKBONE_PREFIX + source in tensors
+        to_embedding = source.startswith("embeddings.")
+        if (
+            row.name in tensors
+            and has_source
+            and (config.get("tie_word_embeddings", True) or not to_embedding)
+        ):
+            copies.append(row.name)
+    return copies
+
+
+def _shards(tensors: Mapping[str, StoredTensor], limit: int) -> list[list[str]]:
+    """Fill shards in the order of the tensors; a tensor above the limit gets one of its own."""
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name, tensor in tensors.items():
+        if shards[-1] and filled + tensor.nbytes > limit:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += tensor.nbytes
+    return shards
+
+
+def _save_id(tensors: Mapping[str, StoredTensor], config_json: str | None, shards: list[list[str]]) -> str:
+    """An id made of the contents: two saves share one only where they are the same."""
+    digest = hashlib.sha256(repr((config_json, shards)).encode())
+    for name, tensor in tensors.items():
+        digest.update(repr((name, tensor.dtype, tensor.shape)).encode())
+        digest.update(tensor.c_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _index(shards: Mapping[str, list[str]], tensors: Mapping[str, StoredTensor], save_id: str) -> str:
+    places = {name: file for file, names in shards.items() for name in names}
+    totals = {
+        "total_parameters": sum(tensor.size for tensor in tensors.values()),
+        "total_size": sum(tensor.nbytes for tensor in tensors.values()),
+    }
+    content = {"metadata": {**totals, SAVE_ID: save_id}, "weight_map": dict(sorted(places.items()))}
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _with_id(config_json: str, save_id: str) -> str:
+    fields = json.loads(config_json)
+    return json.dumps({**fields, SAVE_ID: save_id}, indent=2) + "\n"
+
+
+def _earlier(folder: Path, middle: str, files: Mapping[str, Writer]) -> list[str]:
+    """Weight files and indexes that loading would look for and that this save does not write."""
+    pattern = re.compile(
+        rf"(model|pytorch_model){re.escape(middle)}(-\d{{5}}-of-\d{{5}})?\.(safetensors|bin)"
+        rf"|(model\.safetensors|pytorch_model\.bin)\.index{re.escape(middle)}\.json"
+    )
+    there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(name for name in there if pattern.fullmatch(name) and name not in files)
