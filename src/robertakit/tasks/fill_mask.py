@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
-import numpy as np
 from robertakit.batch import Encoding
 from robertakit.errors import ArgumentError, InputError, NoMask, TokenizerError
 from robertakit.tasks.frame import Answer, Arrays, Options, Pipeline, Prepared, count, shortened
@@ -285,8 +285,17 @@ def _pieces(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
 
 
 def softmax(logits: NDArray[np.generic]) -> NDArray[np.floating]:
-    """Return probabilities over the last axis, in float32 (float64 for float64 logits)."""
+    """Return probabilities over the last axis, in float32 (float64 for float64 logits).
+
+    Raises:
+        InputError: a logit is NaN or infinite.
+    """
     wide = logits.astype(np.promote_types(logits.dtype, np.float32))
+    if not np.isfinite(wide).all():
+        raise InputError(
+            given="logits that are not finite",
+            hint="the weights are damaged, or the dtype is too narrow for them",
+        )
     wide -= wide.max(axis=-1, keepdims=True)
     np.exp(wide, out=wide)
     wide /= wide.sum(axis=-1, keepdims=True)

@@ -13,9 +13,9 @@ from itertools import chain, pairwise
 from types import MappingProxyType, TracebackType
 from typing import ClassVar, Generic, Self, TypeVar, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
-import numpy as np
 from robertakit.architecture import HEADS
 from robertakit.auto import Engine
 from robertakit.batch import Batch, Encoding, longest_input, plan

@@ -1,0 +1,100 @@
+"""The registry: names of classes, choice of an engine, automatic classes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robertakit import auto
+from robertakit.architecture import HEADS
+from robertakit.auto import choose_engine, device_name, engine_of, load_engine, model_class_name
+from robertakit.configuration import RobertaConfig
+from robertakit.errors import ArgumentError, InputError
+
+
+@pytest.fixture(scope="module")
+def tiny(golden: Path) -> Path:
+    return golden / "fill_mask" / "roberta"
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [(None, "cpu"), (-1, "cpu"), ("-1", "cpu"), ("cpu", "cpu"), (0, "cuda:0"), ("1", "cuda:1"), ("cuda", "cuda"),
+     ("cuda:1", "cuda:1"), ("mps", "mps")],
+)  # fmt: skip
+def test_devices(device: object, name: str) -> None:
+    assert device_name(device) == name
+
+
+@pytest.mark.parametrize("device", [-2, "-7", "", "a b", "cuda;0", 1.5])
+def test_no_such_device(device: object) -> None:
+    with pytest.raises(InputError, match="device="):
+        device_name(device)
+
+
+def test_engine_is_the_one_asked_for_else_what_the_device_asks_for() -> None:
+    assert choose_engine() == choose_engine(device="cpu") == choose_engine(framework="np") == "numpy"
+    assert choose_engine("torch") == choose_engine(framework="pt") == choose_engine(device=0) == "torch"
+    assert choose_engine("torch", "pt", -1) == "torch"
+    with pytest.raises(ArgumentError, match="'numpy' and framework='pt'"):
+        choose_engine("numpy", "pt")
+    with pytest.raises(InputError, match="'tensorflow'"):
+        choose_engine(framework="tf")
+
+
+def test_numpy_engine_is_loaded_and_recognised(tiny: Path) -> None:
+    engine = load_engine(tiny, "masked-lm")
+    assert isinstance(engine, auto.Engine)
+    assert engine.head is HEADS["masked-lm"]
+    assert engine_of(engine) is engine
+    again = engine_of(engine.model)
+    assert again.model is engine.model
+    with pytest.raises(InputError, match="type dict"):
+        engine_of({})
+
+
+def test_absent_framework_is_one_sentence_that_names_the_extra(tiny: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from robertakit.auto import load_engine, AutoModelForMaskedLM\n"
+        "from robertakit.errors import DependencyError\n"
+        f"for call in (lambda: load_engine({str(tiny)!r}, 'masked-lm', engine='torch'),\n"
+        f"             lambda: AutoModelForMaskedLM.from_pretrained({str(tiny)!r})):\n"
+        "    try: call()\n"
+        "    except DependencyError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.count("pip install 'robertakit[torch]'") == 2, done.stdout + done.stderr
+
+
+def test_class_names() -> None:
+    assert model_class_name("roberta", HEADS["model"]) == "RobertaModel"
+    assert model_class_name("xlm-roberta", HEADS["masked-lm"]) == "XLMRobertaForMaskedLM"
+    assert model_class_name("camembert", HEADS["causal-lm"], "jax") == "FlaxCamembertForCausalLM"
+    with pytest.raises(InputError, match="'bert'"):
+        model_class_name("bert", HEADS["model"])
+
+
+@pytest.mark.parametrize("name", [name for name in auto.__all__ if name.startswith("AutoModel")])
+def test_automatic_classes_know_their_head_and_are_no_instances(name: str) -> None:
+    kind = getattr(auto, name)
+    assert kind.head in HEADS
+    if name != "AutoModelForPreTraining":
+        assert name.removeprefix("Auto") == HEADS[kind.head].class_suffix.replace("Model", "Model", 1) or (
+            name == f"AutoModel{HEADS[kind.head].class_suffix}"
+        )
+    with pytest.raises(ArgumentError, match=rf"{name}\.from_pretrained"):
+        kind()
+
+
+def test_every_head_has_an_automatic_class() -> None:
+    assert {getattr(auto, name).head for name in auto.__all__ if name.startswith("AutoModel")} == set(HEADS)
+
+
+def test_automatic_class_loads_the_class_that_the_configuration_names(tiny: Path) -> None:
+    torch = pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+    model = auto.AutoModelForMaskedLM.from_pretrained(tiny)
+    assert type(model) is torch.RobertaForMaskedLM
+    assert model.config.vocab_size == RobertaConfig.from_pretrained(tiny).vocab_size
+    assert type(auto.AutoModelForMaskedLM.from_config(model.config)) is torch.RobertaForMaskedLM
