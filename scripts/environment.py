@@ -46,12 +46,12 @@ def main():
         found = ".".join(map(str, sys.version_info[:3]))
         stop(
             f"{sys.executable} is Python {found}, and robertakit needs {'.'.join(map(str, OLDEST))} or newer; "
-            "name a newer one with: make PYTHON=python3.12 ..."
+            "name a newer one, as in: make run PYTHON=python3.12"
         )
     if not all(map(importlib.util.find_spec, ["venv", "ensurepip"])):
         stop(
             f"{sys.executable} has no venv module; install it (Debian, Ubuntu: apt install python3-venv), "
-            "or name another Python with: make PYTHON=/path/to/python ..."
+            "or name another Python, as in: make run PYTHON=/path/to/python"
         )
     make_environment(sys.argv[1])
 
