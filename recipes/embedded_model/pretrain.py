@@ -257,7 +257,10 @@ def save_model(folder: Path, model: RobertaForMaskedLM, tokenizer: Path) -> None
     weights = {
         name: state[name].half().cpu().contiguous() for name, row in table.items() if row.tied_to is None
     }
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    temporary = folder / "model.safetensors.tmp"
+    save_file(weights, temporary, metadata={"format": "pt"})
+    temporary.chmod(0o644)
+    temporary.replace(folder / "model.safetensors")
     config = model.config.to_diff_dict() | {"architectures": ["RobertaForMaskedLM"], "torch_dtype": "float16"}
     for name in ("attn_implementation", "_attn_implementation", "_attn_implementation_internal"):
         config.pop(name, None)
@@ -336,6 +339,7 @@ class Run:
                 self.evaluate()
             if progress.step % self.save_every == 0 and self.probe is None:
                 save_checkpoint(self.folder, self.model, self.adam, self._next(), settings)
+                save_model(self.folder / "model", self.model, self.tokenizer)
         self.evaluate()
         if self.probe is None:
             save_checkpoint(self.folder, self.model, self.adam, progress, settings)
