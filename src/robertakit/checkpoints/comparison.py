@@ -57,6 +57,7 @@ class Comparison:
         found: the model's name -> tensor that fits it; tied copies are left out.
         missing: the model's names that nothing fits or misses.
         unexpected: stored names that the model has not.
+        harmless: of these, the ones of another known head or of a pooler that is not asked for.
         misshapen: the model's name -> what is wrong with the stored tensor, in words.
         buffers: stored names of buffers that carry no trained value.
         wrapper: prefix in front of all names that a wrapper left, for example ``"module."``.
@@ -66,6 +67,7 @@ class Comparison:
     found: dict[str, StoredTensor] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
+    harmless: list[str] = field(default_factory=list)
     misshapen: dict[str, str] = field(default_factory=dict)
     buffers: list[str] = field(default_factory=list)
     wrapper: str = ""
@@ -74,14 +76,13 @@ class Comparison:
         """Return the report; its lists are sorted."""
         absent = {*self.missing, *self.misshapen}
         new_head = {name for name in absent if self._is_new_head(name)}
-        harmless = {name for name in self.unexpected if heads_with(canonical_name(name))}
         return LoadingInfo(
             missing_keys=sorted(self.missing),
             unexpected_keys=sorted(self.unexpected),
             mismatched_keys=sorted(self.misshapen),
             new_head=sorted(new_head),
-            harmless=sorted({*harmless, *self.buffers}),
-            suspicious=sorted((absent - new_head) | (set(self.unexpected) - harmless)),
+            harmless=sorted({*self.harmless, *self.buffers}),
+            suspicious=sorted((absent - new_head) | (set(self.unexpected) - set(self.harmless))),
         )
 
     def _is_new_head(self, name: str) -> bool:
@@ -151,6 +152,9 @@ def compare(
             result.buffers.append(stored_name)
         elif parameter is None or (parameter.part == "head" and name != parameter.name):
             result.unexpected.append(stored_name)
+            owners = heads_with(name)  # a head's own tensors never stand under the backbone's prefix
+            if owners and (owners == ("pooler",) or not name.startswith(BACKBONE_PREFIX)):
+                result.harmless.append(stored_name)
         elif parameter.name in sources:
             raise CorruptFile(
                 given=f"the checkpoint stores {parameter.name} twice, as {sources[parameter.name]} and {stored_name}"
@@ -174,12 +178,9 @@ def _settle_ties(result: Comparison) -> None:
             copy = result.found.pop(name, None)
             if copy is not None and source not in result.found and source not in result.misshapen:
                 result.found[source] = copy
+    known = {*result.found, *result.misshapen}
     for name, parameter in result.table.items():
-        if (
-            name not in result.found
-            and name not in result.misshapen
-            and parameter.tied_to not in result.found
-        ):
+        if name not in known and parameter.tied_to not in known:
             result.missing.append(name)
 
 

@@ -165,7 +165,10 @@ def _inspect_tensors(config: PretrainedConfig, stored: StoredWeights, report: Ch
     table = parameters(config, head, add_pooling_layer=has_pooler)
     try:
         comparison = compare(table, stored.tensors)
-        report.harmless = comparison.info().harmless
+        info = comparison.info()
+        report.harmless = info.harmless
+        if info.new_head and not comparison.misshapen:
+            report.trouble.append(f"the head of {report.architecture} is not there: {listed(info.new_head)}")
         report.parameters = sum(tensor.size for tensor in comparison.found.values())
         comparison.refuse(f"the weights do not fit {report.architecture}", ignore_mismatched_sizes=False)
     except RobertakitError as error:

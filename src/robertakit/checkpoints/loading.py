@@ -72,7 +72,8 @@ def load_weights(
     _check_save(location, stored)
     table = parameters(config, head, add_pooling_layer=add_pooling_layer)
     comparison = compare(table, stored.tensors, unwrap=not strict)
-    what = f"the checkpoint in {location} does not fit {head.class_suffix}"
+    model = type(config).__name__.removesuffix("Config") + head.class_suffix
+    what = f"the checkpoint in {location} does not fit {model}"
     if strict:
         comparison.refuse(what, ignore_mismatched_sizes=ignore_mismatched_sizes)
     elif not any(table[name].part == "backbone" for name in comparison.found):
@@ -81,7 +82,7 @@ def load_weights(
             expected=f"names such as {next(iter(table))}",
         )
     info = comparison.info()
-    _announce(info, location, head)
+    _announce(info, location, model)
     return comparison.found, info
 
 
@@ -98,11 +99,11 @@ def _check_save(location: Location, stored: StoredWeights) -> None:
         )
 
 
-def _announce(info: LoadingInfo, location: Location, head: Head) -> None:
+def _announce(info: LoadingInfo, location: Location, model: str) -> None:
     parts = []
     if info.suspicious:
         parts.append(
-            f"strict=False: {len(info.suspicious)} tensors do not fit {head.class_suffix} and were left out or "
+            f"strict=False: {len(info.suspicious)} tensors do not fit {model} and were left out or "
             f"newly initialised: {listed(info.suspicious)}"
         )
     if info.new_head:

@@ -49,7 +49,7 @@ def save_weights(
     Args:
         folder: made if it is not there.
         weights: checkpoint name -> array in any memory order, or a ``StoredTensor`` (bfloat16 is one).
-        config_json: text of ``config.json``; it gets the id of this save.
+        config_json: text of ``config.json``; it and the weights get the id of this save.
         max_shard_size: bytes, or a text such as ``"5GB"`` or ``"500MiB"``; what is larger is split by tensors.
         variant: for example ``"fp16"`` for ``model.fp16.safetensors``.
         metadata: strings for the header of the files; ``format`` is ``"pt"``.
@@ -73,8 +73,10 @@ def save_weights(
     for copy in _tied_copies(tensors, config_json):
         del tensors[copy]
     shards = _shards(tensors, bytes_of(max_shard_size))
-    save_id = _save_id(tensors, config_json, shards)
-    header = {"format": "pt", **(metadata or {}), SAVE_ID: save_id}
+    # One config.json stands beside several variants, so only the plain weights and it are a pair with an id.
+    paired = config_json is not None and variant is None
+    save_id = {SAVE_ID: _save_id(tensors, config_json, shards)} if paired else {}
+    header = {"format": "pt", **(metadata or {}), **save_id}
     middle = f".{variant}" if variant else ""
     names = [f"model{middle}.safetensors"]
     if len(shards) > 1:
@@ -89,7 +91,7 @@ def save_weights(
         index = _index(dict(zip(names, shards, strict=True)), tensors, save_id)
         files[f"model.safetensors.index{middle}.json"] = text_writer(index)
     if config_json is not None:
-        files["config.json"] = text_writer(_with_id(config_json, save_id))
+        files["config.json"] = text_writer(_json({**json.loads(config_json), **save_id}))
     write_atomically(folder, files, remove=_earlier(Path(folder), middle, files))
     return list(files)
 
@@ -148,19 +150,19 @@ def _save_id(tensors: Mapping[str, StoredTensor], config_json: str | None, shard
     return digest.hexdigest()[:16]
 
 
-def _index(shards: Mapping[str, list[str]], tensors: Mapping[str, StoredTensor], save_id: str) -> str:
+def _index(
+    shards: Mapping[str, list[str]], tensors: Mapping[str, StoredTensor], save_id: Mapping[str, str]
+) -> str:
     places = {name: file for file, names in shards.items() for name in names}
     totals = {
         "total_parameters": sum(tensor.size for tensor in tensors.values()),
         "total_size": sum(tensor.nbytes for tensor in tensors.values()),
     }
-    content = {"metadata": {**totals, SAVE_ID: save_id}, "weight_map": dict(sorted(places.items()))}
+    return _json({"metadata": {**totals, **save_id}, "weight_map": dict(sorted(places.items()))})
+
+
+def _json(content: Mapping[str, object]) -> str:
     return json.dumps(content, indent=2) + "\n"
-
-
-def _with_id(config_json: str, save_id: str) -> str:
-    fields = json.loads(config_json)
-    return json.dumps({**fields, SAVE_ID: save_id}, indent=2) + "\n"
 
 
 def _earlier(folder: Path, middle: str, files: Mapping[str, Writer]) -> list[str]:
