@@ -10,9 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Protocol, Self, cast, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
-import numpy as np
 from robertakit.architecture import HEADS, Head
 from robertakit.batch import Batch
 from robertakit.configuration import AutoConfig, PretrainedConfig
@@ -192,6 +192,8 @@ def load_engine(
     """
     name, where = choose_engine(engine, framework, device), device_name(device)
     if name == "numpy":
+        if str(arguments.get("dtype")).startswith("torch."):  # torch.float64 means the same here
+            arguments = {**arguments, "dtype": str(arguments["dtype"]).removeprefix("torch.")}
         if where != "cpu":
             raise InputError(
                 given=f"device={where!r} for the NumPy engine",

@@ -305,14 +305,18 @@ class Pipeline(Generic[P, O, Kept]):
             ends = np.cumsum([len(ids) for ids in wanted]).tolist()
             shares = [slice(end - len(ids), end) for ids, end in zip(wanted, ends, strict=True)]
         arrays = self.engine.run(batch, self.outputs, rows)
-        whole = HEADS[self.head].rows == "first"
         return [
             {
-                name: array[s] if whole or name == "pooler_output" else array[share]
+                name: array[s] if _of_sequences(self.head, name) else array[share]
                 for name, array in arrays.items()
             }
             for s, share in enumerate(shares)
         ]
+
+
+def _of_sequences(head: str, output: str) -> bool:
+    """Whether an output has a row for each sequence, and not for each token."""
+    return output == "pooler_output" or (HEADS[head].rows == "first" and output in HEADS[head].outputs)
 
 
 #: A pipeline of a task that is not known before it is asked for.

@@ -101,6 +101,8 @@ def pipeline(
             hint="nothing that comes with a checkpoint is ever run; leave it out",
         )
     choice = {"engine": engine, "framework": framework, "device": _device(device, device_map, model_kwargs)}
+    if isinstance(config, str | Path):
+        config = AutoConfig.from_pretrained(config)
     loading = _loading(config, revision, token, (dtype, torch_dtype), model_kwargs)
     if model is None:
         astray = listed(loading.keys() - {"dtype"} | ({"tokenizer"} if tokenizer is not None else set()))
