@@ -3,10 +3,9 @@
 import math
 from collections.abc import Callable
 
-from torch.nn import functional as F  # noqa: N812
-
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 __all__ = ["ACTIVATIONS"]
 

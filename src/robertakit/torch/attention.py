@@ -5,11 +5,11 @@ Shape letters: B batch, L padded length, T packed tokens, S sequences, W width, 
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-import torch
 from robertakit.configuration import RobertaConfig
-from torch import Tensor, nn
 
 __all__ = ["PackedLayout", "PaddedLayout", "RobertaAttention", "RobertaSelfAttention", "RobertaSelfOutput"]
 

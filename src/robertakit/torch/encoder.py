@@ -4,10 +4,11 @@ Shape letters: B batch, L padded length, T packed tokens, W width, H heads. Modu
 """
 
 import torch
+from torch import Tensor, nn
+
 from robertakit.configuration import RobertaConfig
 from robertakit.torch.activations import ACTIVATIONS
 from robertakit.torch.attention import PackedLayout, PaddedLayout, RobertaAttention, RobertaSelfOutput
-from torch import Tensor, nn
 
 __all__ = ["RobertaEmbeddings", "RobertaEncoder", "RobertaLayer", "RobertaPooler", "position_ids"]
 

@@ -3,12 +3,12 @@
 Shape letters: R rows (tokens that the head is asked for), W width, V vocabulary.
 """
 
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-import torch
 from robertakit.architecture import IGNORED_LABEL
 from robertakit.configuration import RobertaConfig
-from torch import Tensor, nn
 
 __all__ = ["RobertaLMHead", "masked_lm_loss"]
 

@@ -11,6 +11,8 @@ from typing import ClassVar
 from warnings import warn
 
 import torch
+from torch import Tensor, nn
+
 from robertakit.architecture import IGNORED_LABEL, initial_value, parameters
 from robertakit.batch import check_ids, sequential_position_ids
 from robertakit.configuration import RobertaConfig
@@ -19,7 +21,6 @@ from robertakit.outputs import BaseModelOutputWithPoolingAndCrossAttentions, Mas
 from robertakit.torch.attention import PackedLayout, PaddedLayout
 from robertakit.torch.encoder import RobertaEmbeddings, RobertaEncoder, RobertaPooler, position_ids
 from robertakit.torch.heads import RobertaLMHead, masked_lm_loss
-from torch import Tensor, nn
 
 __all__ = ["RobertaForMaskedLM", "RobertaModel", "RobertaPreTrainedModel"]
 
