@@ -402,7 +402,7 @@ def problem_type(config: "PretrainedConfig", *, labels_are_integers: bool) -> Pr
     One label means regression, integer labels one class of several, other labels any number of classes.
     """
     if config.problem_type is not None:
-        return config.problem_type  # type: ignore[no-any-return]
+        return config.problem_type
     if config.num_labels == 1:
         return "regression"
     return "single_label_classification" if labels_are_integers else "multi_label_classification"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal, Self, overload
 
 from robertakit.errors import ArgumentError, ConfigError, listed
+from robertakit.files import locate
 from robertakit.pretrained_config import (
     CONFIG_FILE,
     PretrainedConfig,
@@ -294,7 +295,7 @@ class AutoConfig:
 
 def read_config(folder: str | os.PathLike[str]) -> PretrainedConfig:
     """Read the ``config.json`` of a local folder with the class that its ``model_type`` names."""
-    fields = read_fields(folder)
+    fields = read_fields(locate(folder))
     return _class_of(fields, folder).from_dict(fields)
 
 

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self, overload
 
-from robertakit.errors import ArgumentError, ConfigError, CorruptFile, listed
-from robertakit.files import SAVE_ID, locate, read_json, text_writer, write_atomically
+from robertakit.errors import ArgumentError, ConfigError, CorruptFile, NotFound, listed
+from robertakit.files import SAVE_ID, Location, locate, read_json, text_writer, write_atomically
 
 __all__ = ["CONFIG_FILE", "PretrainedConfig", "check_integer", "check_number", "read_fields"]
 
 CONFIG_FILE = "config.json"
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 ATTENTION_IMPLEMENTATIONS = (None, "eager", "sdpa", "packed")
 
 #: Fields that every configuration has, with the reference's defaults. A file leaves out what stands here.
@@ -109,7 +110,7 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
     is_decoder: bool
     add_cross_attention: bool
     architectures: list[str] | None
-    problem_type: str | None
+    problem_type: ProblemType | None
     tokenizer_class: str | None
     bos_token_id: int | None
     eos_token_id: int | list[int] | None
@@ -320,13 +321,6 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
             ArgumentError: a keyword that is no field.
         """
         fields, kwargs = cls.get_config_dict(pretrained_model_name_or_path, **kwargs)
-        stored_type = fields.get("model_type", cls.model_type)
-        if cls.model_type and stored_type not in PretrainedConfig.families:
-            raise ConfigError(
-                given=f"model_type {stored_type!r} in {pretrained_model_name_or_path}",
-                expected=f"one of {listed(PretrainedConfig.families)}",
-                hint="this checkpoint is of another architecture",
-            )
         config, unused = cls._from_fields(fields, kwargs, refuse_unknown=not return_unused_kwargs)
         return (config, unused) if return_unused_kwargs else config
 
@@ -340,10 +334,8 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
             if name == "use_auth_token" and value is not None:
                 kwargs.setdefault("token", value)
         where = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
-        read: Callable[..., dict[str, object]] = read_fields
-        fields = read(pretrained_model_name_or_path, **where)
-        fields["_name_or_path"] = os.fspath(pretrained_model_name_or_path)
-        return fields, kwargs
+        find: Callable[..., Location] = locate
+        return read_fields(find(pretrained_model_name_or_path, **where)), kwargs
 
     @overload
     @classmethod
@@ -378,6 +370,13 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
         cls, stored: Mapping[str, object], kwargs: Mapping[str, object], *, refuse_unknown: bool
     ) -> tuple[Self, dict[str, object]]:
         """Merge a file's fields with the caller's; return the configuration and what was no field."""
+        stored_type = stored.get("model_type", cls.model_type)
+        if cls.model_type and stored_type not in PretrainedConfig.families:
+            raise ConfigError(
+                given=f"model_type {stored_type!r}",
+                expected=f"one of {listed(PretrainedConfig.families)}",
+                hint="this checkpoint is of another architecture",
+            )
         documented = cls._documented()
         overrides = {name: value for name, value in kwargs.items() if name in documented or name in stored}
         unused = {name: value for name, value in kwargs.items() if name not in overrides}
@@ -399,7 +398,7 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
     @classmethod
     def from_json_file(cls, json_file: str | os.PathLike[str]) -> Self:
         """Read a configuration from a JSON file."""
-        return cls.from_dict(_read_object(locate(json_file).require(Path(json_file).name)))
+        return cls.from_dict(_read_object(Path(json_file)))
 
     def _fields(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if name not in _PROVENANCE}
@@ -467,33 +466,19 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
 # Reading and merging -------------------------------------------------------------------------------------
 
 
-def read_fields(
-    name_or_path: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    local_files_only: bool = False,
-    subfolder: str = "",
-    force_download: bool = False,
-) -> dict[str, object]:
-    """Return the fields of a configuration file in a folder or on the Hub, or of the JSON file that is named."""
-    location = locate(
-        name_or_path,
-        revision=revision,
-        token=token,
-        cache_dir=cache_dir,
-        local_files_only=local_files_only,
-        subfolder=subfolder,
-        force_download=force_download,
-    )
-    fields = _read_object(location.require(location.filename or CONFIG_FILE))
-    fields.pop(SAVE_ID, None)  # it says which save wrote the file, and another save may write these fields
-    return fields
+def read_fields(location: Location) -> dict[str, object]:
+    """Return the fields of the configuration file at a place, or of the JSON file that was named."""
+    named = location.filename if location.filename and location.filename.endswith(".json") else None
+    fields = _read_object(location.require(named or CONFIG_FILE))
+    fields.pop(SAVE_ID, None)  # of the files, not of the model
+    return fields | {"_name_or_path": location.name}
 
 
 def _read_object(path: Path) -> dict[str, object]:
-    fields = read_json(path)
+    try:
+        fields = read_json(path)
+    except FileNotFoundError as error:
+        raise NotFound(given=f"there is no file '{path}'", expected="a JSON file") from error
     if not isinstance(fields, dict):
         raise CorruptFile(given=f"'{path}' holds a {type(fields).__name__}", expected="a JSON object")
     return fields
@@ -554,11 +539,13 @@ def _parse_as(name: str, text: str, old: object) -> object:
 
 
 def check_integer(name: str, value: object, *, least: int) -> None:
+    """Raise unless a field is an integer of at least ``least``."""
     if _integer(name, value) < least:
         raise ConfigError(given=f"{name}={value!r}", expected=f"at least {least}")
 
 
 def check_number(name: str, value: object, *, most: float = float("inf"), optional: bool = False) -> None:
+    """Raise unless a field is a number from 0 to ``most``, or None where it is optional."""
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= most:
