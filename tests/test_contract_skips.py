@@ -1,0 +1,66 @@
+"""Nothing is skipped in secret: the rule of conftest.py, tried on small test files of its own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFTEST = Path(__file__).resolve().parent / "conftest.py"
+SKIPS = {
+    "plain": "import pytest\n\ndef test(): pytest.skip('not today')\n",
+    "marked": "import pytest\n\n@pytest.mark.skip(reason='not today')\ndef test(): pass\n",
+    "module": "import pytest\n\npytest.skip('not today', allow_module_level=True)\n",
+    "absent": "import pytest\n\nno_such = pytest.importorskip('no_such_package')\n",
+}
+EXCUSED = {
+    "gpu": "import pytest\n\ndef test(): pytest.skip('needs a GPU')\n",
+    "shared": "def test(shared): assert shared.is_dir()\n",
+    "claimed": "import pytest\n\ndef test(): pytest.skip('../shared is not here')\n",
+}
+
+
+def outcomes(folder: Path, *, ci: bool) -> dict[str, str]:
+    """Run the files under our conftest in `folder/checkout/tests`; return name -> SKIPPED, PASSED, FAILED or ERROR."""
+    tests = folder / "checkout" / "tests"
+    tests.mkdir(parents=True)
+    shutil.copy(CONFTEST, tests)
+    for name, text in {**SKIPS, **EXCUSED}.items():
+        (tests / f"test_{name}.py").write_text(text, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-rA",
+        "-p",
+        "no:cacheprovider",
+        f"--rootdir={tests}",
+        str(tests),
+    ]
+    environment = {**os.environ, "CI": "true" if ci else "false"}
+    said = subprocess.run(command, env=environment, cwd=tests, capture_output=True, text=True).stdout
+    found = re.findall(r"^(SKIPPED|PASSED|FAILED|ERROR)\b.*?test_(\w+)\.py", said, flags=re.MULTILINE)
+    return {name: outcome for outcome, name in found}
+
+
+def test_at_home_a_skip_is_a_skip(tmp_path: Path) -> None:
+    assert outcomes(tmp_path, ci=False) == dict.fromkeys({**SKIPS, **EXCUSED}, "SKIPPED")
+
+
+def test_on_ci_only_what_is_really_absent_may_be_missing(tmp_path: Path) -> None:
+    expected = {"plain": "FAILED", "marked": "FAILED", "module": "ERROR", "absent": "ERROR"}
+    assert outcomes(tmp_path, ci=True) == expected | dict.fromkeys(EXCUSED, "SKIPPED")
+
+
+def test_on_ci_shared_is_used_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    found = outcomes(tmp_path, ci=True)
+    assert (found["shared"], found["claimed"], found["gpu"]) == ("PASSED", "FAILED", "SKIPPED")
+
+
+@pytest.mark.parametrize("name", ["root", "golden"])
+def test_folders_of_the_fixtures_are_there(request: pytest.FixtureRequest, name: str) -> None:
+    assert request.getfixturevalue(name).is_dir()
