@@ -51,7 +51,9 @@ class ByteLevelModel:
 
     def __post_init__(self) -> None:
         ids = self.vocabulary.values()
-        if not all(type(id) is int and 0 <= id < 2**32 for id in ids) or len(set(ids)) != len(self.vocabulary):
+        if not all(type(id) is int and 0 <= id < 2**32 for id in ids) or len(set(ids)) != len(
+            self.vocabulary
+        ):
             raise TokenizerError(
                 given="a byte-level BPE vocabulary with ids that repeat or are no numbers from 0",
                 expected="one id for each piece",
@@ -77,7 +79,9 @@ def read_vocabulary(path: Path) -> dict[str, int]:
     try:
         found = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
-        raise TokenizerError(given=f"{path.name} that is no JSON ({error})", expected="an object piece -> id") from None
+        raise TokenizerError(
+            given=f"{path.name} that is no JSON ({error})", expected="an object piece -> id"
+        ) from None
     return vocabulary_of(found, path.name)
 
 
@@ -106,7 +110,8 @@ def merges_of(found: Iterable[object], name: str) -> list[tuple[str, str]]:
                 merges.append((left, right))
             case _:
                 raise TokenizerError(
-                    given=f"{name} with the merge {str(merge)[:80]!r}", expected="two pieces with a space between"
+                    given=f"{name} with the merge {str(merge)[:80]!r}",
+                    expected="two pieces with a space between",
                 )
     return merges
 
@@ -117,13 +122,17 @@ def read_text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise TokenizerError(given=f"{path} that cannot be read ({error.strerror})", expected="a file") from error
+        raise TokenizerError(
+            given=f"{path} that cannot be read ({error.strerror})", expected="a file"
+        ) from error
     if len(raw) > MAX_FILE_BYTES:
         raise TokenizerError(given=f"{path.name} above {MAX_FILE_BYTES} bytes", expected="a tokenizer file")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TokenizerError(given=f"{path.name} that is not UTF-8 ({error.reason})", expected="UTF-8") from None
+        raise TokenizerError(
+            given=f"{path.name} that is not UTF-8 ({error.reason})", expected="UTF-8"
+        ) from None
 
 
 def decode_pieces(pieces: Iterable[str], errors: str) -> str:
@@ -133,7 +142,8 @@ def decode_pieces(pieces: Iterable[str], errors: str) -> str:
         raw = bytes(map(BYTE_OF.__getitem__, joined))
     except KeyError:
         raw = b"".join(
-            bytes((BYTE_OF[character],)) if character in BYTE_OF else character.encode() for character in joined
+            bytes((BYTE_OF[character],)) if character in BYTE_OF else character.encode()
+            for character in joined
         )
     return raw.decode("utf-8", errors=errors)
 

@@ -169,4 +169,3 @@ class ByteLevelBPE:
                 if new_rank is not None:
                     heappush(heap, (new_rank, before))
         return [symbol for symbol in symbols if symbol]
-

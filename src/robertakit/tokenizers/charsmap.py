@@ -6,11 +6,11 @@ array spells the old strings byte by byte; here it becomes an automaton over cha
 
 import struct
 from collections.abc import Iterator
-from typing import Final, Optional
+from typing import Final, TypeAlias
 
 from robertakit.errors import TokenizerError
 
-Node = dict[str, tuple[Optional[str], "Node"]]
+Node: TypeAlias = "dict[str, tuple[str | None, Node]]"
 """Next character -> what the string up to it becomes (None: it is no entry), and where longer ones go on."""
 
 LEAF: Final = 1 << 31

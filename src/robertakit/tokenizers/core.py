@@ -38,7 +38,8 @@ class Core(Protocol):
     @property
     def vocabulary(self) -> Mapping[str, int]:
         """Piece -> model id, as the documented class shows them: XLM-R's with fairseq's offset, with
-        `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3 and `<mask>` last. Added tokens are not in here. Not to be changed."""
+        `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3 and `<mask>` last. Added tokens are not in here. Not to be changed.
+        """
         ...
 
     def piece_of(self, id: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import cast
 
 from tokenizers import Encoding, Tokenizer, models, pre_tokenizers, processors
 
@@ -51,7 +52,9 @@ class FastByteLevelBPE:
         begins_text: bool = True,
     ) -> Pieces:
         """Encode one stretch of plain text; see `core.Core.encode`."""
-        return self.encode_batch([text], with_offsets, prefix_space=prefix_space, begins_text=[begins_text])[0]
+        return self.encode_batch([text], with_offsets, prefix_space=prefix_space, begins_text=[begins_text])[
+            0
+        ]
 
     def encode_batch(
         self,
@@ -74,7 +77,7 @@ class FastByteLevelBPE:
             backend = self._backend(prefix, keep_first)
             found = self._run(backend, [texts[place] for place in places], with_offsets=True)
             for place, encoding in zip(places, found, strict=True):
-                pieces[place] = Pieces(encoding.ids, encoding.offsets, encoding.word_ids)
+                pieces[place] = Pieces(encoding.ids, encoding.offsets, cast("list[int]", encoding.word_ids))
         return pieces
 
     def decode(self, pieces: Sequence[str]) -> str:

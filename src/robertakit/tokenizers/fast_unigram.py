@@ -87,9 +87,12 @@ class FastUnigram:
         return decode_pieces(pieces)
 
     def _run(self, texts: Sequence[str], kind: type[Kind]) -> list[list[Kind]]:
-        options: dict[str, bool | int | float] = {}
-        if self.sampling.draws:
-            nbest_size, alpha = self.sampling.nbest_size, self.sampling.alpha
-            options = {"enable_sampling": True, "nbest_size": nbest_size, "alpha": alpha}
-        rows: list[list[Kind]] = self._processor.encode(list(texts), out_type=kind, **options)
+        sampling = self.sampling
+        rows: list[list[Kind]] = self._processor.encode(
+            list(texts),
+            out_type=kind,
+            enable_sampling=sampling.draws,
+            nbest_size=sampling.nbest_size,
+            alpha=sampling.alpha,
+        )
         return rows

@@ -3,6 +3,7 @@
 import math
 import random
 from array import array
+from typing import TypedDict, cast
 
 from robertakit.errors import ArgumentError
 
@@ -93,6 +94,14 @@ def log_sum(logs: list[float]) -> float:
     return highest + math.log(math.fsum(math.exp(log - highest) for log in logs))
 
 
+class SamplingOptions(TypedDict, total=False):
+    """The documented keys of `sp_model_kwargs`."""
+
+    enable_sampling: bool
+    nbest_size: int
+    alpha: float
+
+
 class Sampling:
     """Subword regularisation, as the documented `sp_model_kwargs` ask for it.
 
@@ -115,14 +124,19 @@ class Sampling:
     @classmethod
     def from_options(cls, options: dict[str, object]) -> "Sampling":
         """Read `sp_model_kwargs`."""
-        kinds = {"enable_sampling": bool, "nbest_size": int, "alpha": (int, float)}
+        kinds: dict[str, tuple[type, ...]] = {
+            "enable_sampling": (bool,),
+            "nbest_size": (int,),
+            "alpha": (int, float),
+        }
         for name, value in options.items():
-            if name not in kinds or not isinstance(value, kinds[name]):  # type: ignore[arg-type]
+            if not isinstance(value, kinds.get(name, ())):
                 raise ArgumentError(
                     given=f"sp_model_kwargs with {name}={value!r}",
                     expected="enable_sampling (bool), nbest_size (int) and alpha (float)",
                 )
-        return cls(**options)  # type: ignore[arg-type]
+        given = cast("SamplingOptions", options)
+        return cls(**given)
 
     def draw(self, lattice: Lattice, generator: random.Random) -> Path:
         """Draw a way through a lattice."""

@@ -11,10 +11,12 @@ from robertakit.tokenizers.charsmap import Node, read_charsmap
 
 WORD_MARK = "▁"
 
+
 @dataclass(slots=True)
 class Normalized:
     """Normalised text, and for each of its characters the first of the caller's that it stands for and the one
-    after the last (None where they were not asked for)."""
+    after the last (None where they were not asked for).
+    """
 
     text: str
     starts: list[int] | None = None
@@ -48,7 +50,9 @@ class Normalizer:
         singles = {character for character, (new, _) in self.entries.items() if new not in (None, character)}
         # Where none of these stands, nothing changes: a character with an entry of its own, or one that goes on
         # with a sequence that has one. (All beyond U+FFFF are taken in: `re` is slow with many of those.)
-        marked = re.escape("".join(sorted(character for character in singles | tails if character <= "\uffff")))
+        marked = re.escape(
+            "".join(sorted(character for character in singles | tails if character <= "\uffff"))
+        )
         self._mark = re.compile(f"[{marked}\U00010000-\U0010ffff]") if self.entries else None
 
     def normalize(self, text: str, with_alignment: bool = True) -> Normalized:
@@ -145,4 +149,3 @@ def align(length: int, replaced: list[tuple[int, int, int]]) -> tuple[list[int],
             ends.append(place + 1)
             place += 1 - change
     return starts, ends
-

@@ -82,7 +82,9 @@ class SentencePieceModel:
             with path.open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
         except OSError as error:
-            raise TokenizerError(given=f"{path} that cannot be read ({error.strerror})", expected="a file") from error
+            raise TokenizerError(
+                given=f"{path} that cannot be read ({error.strerror})", expected="a file"
+            ) from error
         return cls.from_bytes(data)
 
     @classmethod
@@ -130,7 +132,9 @@ class SentencePieceModel:
 
 def refusal(given: str, expected: str = "a unigram model of SentencePiece as XLM-R's") -> TokenizerError:
     """The error for a model that is broken or of another kind."""
-    return TokenizerError(given=f"a SentencePiece model with {given}", expected=expected, hint="check the .model file")
+    return TokenizerError(
+        given=f"a SentencePiece model with {given}", expected=expected, hint="check the .model file"
+    )
 
 
 def fields(data: bytes, position: int, end: int) -> Iterator[Field]:
