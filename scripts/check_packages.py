@@ -34,7 +34,9 @@ def main() -> int:
         in_wheel = set(archive.namelist())
     with tarfile.open(sdist) as archive:
         in_sdist = {name.partition("/")[2] for name in archive.getnames()}
-    package = [path for path in (ROOT / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    package = [
+        path for path in (ROOT / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ]
     shipped = {path.relative_to(ROOT / "src").as_posix() for path in package}
     wrong = [f"the wheel lacks {name}" for name in sorted(shipped - in_wheel)]
     wrong += [

@@ -35,6 +35,7 @@ def outcomes(folder: Path, *, ci: bool) -> dict[str, str]:
         "-m",
         "pytest",
         "-rA",
+        "--continue-on-collection-errors",
         "-p",
         "no:cacheprovider",
         f"--rootdir={tests}",
