@@ -119,7 +119,8 @@ def replay(case: Case, build: Build, *, packed: bool = False) -> tuple[Any, Arra
     dtype = spec["dtype"]
     model = build(spec["class"], case.config, weights, spec["constructor"], dtype)
     inputs = {
-        name: value.astype(dtype) if value.dtype.kind == "f" else value for name, value in case.read_inputs().items()
+        name: value.astype(dtype) if value.dtype.kind == "f" else value
+        for name, value in case.read_inputs().items()
     }
     results: dict[str, Any] = {}
 
@@ -186,6 +187,8 @@ def _at_positions(name: str, array: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return array.transpose(0, 2, 1, 3)[mask]
     if array.ndim >= 2 and array.shape[:2] == (batch, length):
         return array[mask]
-    if array.ndim >= 1 and array.shape[0] == batch:  # a result of the first token: rows that begin with padding are free
+    if (
+        array.ndim >= 1 and array.shape[0] == batch
+    ):  # a result of the first token: rows that begin with padding are free
         return array[mask[:, 0]]
     return array

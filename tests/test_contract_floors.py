@@ -76,7 +76,9 @@ FORBIDDEN_NAMES = {"utils", "util", "common", "misc", "helpers", "helper"}
 
 # Files longer than 400 lines, with the reason. Before adding one, ask whether it is two things.
 LONG_FILE = 400
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "pretrained_config.py": "one class with the documented methods, three of them twice for the type checker",
+}
 # Functions longer than 60 lines without their docstring, with the reason.
 LONG_FUNCTION = 60
 LONG_FUNCTIONS: dict[str, str] = {}

@@ -9,14 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal, Self, overload
 
 from robertakit.errors import ArgumentError, ConfigError, listed
+from robertakit.field_values import check_integer, check_number
 from robertakit.files import locate
-from robertakit.pretrained_config import (
-    CONFIG_FILE,
-    PretrainedConfig,
-    check_integer,
-    check_number,
-    read_fields,
-)
+from robertakit.pretrained_config import CONFIG_FILE, PretrainedConfig, read_fields
 
 __all__ = [
     "ACTIVATIONS",

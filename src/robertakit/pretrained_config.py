@@ -7,54 +7,38 @@ import copy
 import difflib
 import inspect
 import json
-import operator
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self, overload
 
 from robertakit.errors import ArgumentError, ConfigError, CorruptFile, NotFound, listed
+from robertakit.field_values import (
+    ALIASES,
+    COMMON_FIELDS,
+    LABEL_FIELDS,
+    PROVENANCE,
+    as_integer,
+    as_list,
+    as_mapping,
+    check_integer,
+    dtype_name,
+    integer_keys,
+    parse_as,
+    refuse_misspelling,
+    string_keys,
+)
 from robertakit.files import SAVE_ID, Location, locate, read_json, text_writer, write_atomically
 
-__all__ = ["CONFIG_FILE", "PretrainedConfig", "check_integer", "check_number", "read_fields"]
+__all__ = ["CONFIG_FILE", "PretrainedConfig", "read_fields"]
 
 CONFIG_FILE = "config.json"
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 ATTENTION_IMPLEMENTATIONS = (None, "eager", "sdpa", "packed")
 
-#: Fields that every configuration has, with the reference's defaults. A file leaves out what stands here.
-_COMMON: dict[str, object] = {
-    "return_dict": True, "output_hidden_states": False, "output_attentions": False, "torchscript": False,
-    "dtype": None, "pruned_heads": {}, "tie_word_embeddings": True, "chunk_size_feed_forward": 0,
-    "is_encoder_decoder": False, "is_decoder": False, "cross_attention_hidden_size": None,
-    "add_cross_attention": False, "tie_encoder_decoder": False, "architectures": None,
-    "finetuning_task": None, "task_specific_params": None, "problem_type": None, "tokenizer_class": None,
-    "prefix": None, "bos_token_id": None, "pad_token_id": None, "eos_token_id": None, "sep_token_id": None,
-    "decoder_start_token_id": None, "tf_legacy_loss": False, "use_bfloat16": False,
-    "transformers_version": None, "_name_or_path": "", "_commit_hash": None, "_attn_implementation": None,
-    # What `generate` falls back on.
-    "max_length": 20, "min_length": 0, "do_sample": False, "early_stopping": False, "num_beams": 1,
-    "temperature": 1.0, "top_k": 50, "top_p": 1.0, "typical_p": 1.0, "repetition_penalty": 1.0,
-    "length_penalty": 1.0, "no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0,
-    "bad_words_ids": None, "num_return_sequences": 1, "output_scores": False,
-    "return_dict_in_generate": False, "forced_bos_token_id": None, "forced_eos_token_id": None,
-    "remove_invalid_values": False,
-    "exponential_decay_length_penalty": None, "suppress_tokens": None, "begin_suppress_tokens": None,
-    "num_beam_groups": 1, "diversity_penalty": 0.0,
-}  # fmt: skip
-_LABEL_FIELDS = ("id2label", "label2id", "num_labels")
-#: Other spellings that are accepted: releases of the reference named the same thing differently.
-_ALIASES = {
-    "torch_dtype": "dtype",
-    "name_or_path": "_name_or_path",
-    "attn_implementation": "_attn_implementation",
-}
-#: Where a configuration came from and how it is run: no part of what it is.
-_PROVENANCE = ("_name_or_path", "_commit_hash", "_attn_implementation")
+#: Arguments that say where a file is.
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
-#: Likeness from which an unknown keyword is taken for a slip of the pen (`num_atention_heads`: 0.97).
-_TYPO = 0.87
 
 
 class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
@@ -122,7 +106,7 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
     _attn_implementation: str | None
 
     def __init__(self, **kwargs: object) -> None:
-        for alias, name in _ALIASES.items():
+        for alias, name in ALIASES.items():
             if alias in kwargs:
                 value = kwargs.pop(alias)
                 if kwargs.setdefault(name, value) != value:
@@ -130,17 +114,17 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
                         given=f"{alias}={value!r} and {name}={kwargs[name]!r}",
                         expected="one of the two names",
                     )
-        labels = {name: kwargs.pop(name, None) for name in _LABEL_FIELDS}
-        for name, default in _COMMON.items():
+        labels = {name: kwargs.pop(name, None) for name in LABEL_FIELDS}
+        for name, default in COMMON_FIELDS.items():
             setattr(self, name, kwargs.pop(name, copy.copy(default)))
-        self.dtype = _dtype_name(self.dtype)
+        self.dtype = dtype_name(self.dtype)
         self._set_labels(**labels)
         for name, value in kwargs.items():
-            _refuse_misspelling(name, self._documented())
+            refuse_misspelling(name, self._documented())
             setattr(self, name, value)
         self.pruned_heads = {
-            layer: [_integer("pruned_heads", head) for head in _list("pruned_heads", heads)]
-            for layer, heads in _integer_keys("pruned_heads", self.pruned_heads).items()
+            layer: [as_integer("pruned_heads", head) for head in as_list("pruned_heads", heads)]
+            for layer, heads in integer_keys("pruned_heads", self.pruned_heads).items()
         }
         self.validate()
 
@@ -174,10 +158,10 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
         """Fill the label fields from those that were given; each map can be made from the other."""
         if num_labels is not None:
             check_integer("num_labels", num_labels, least=0)
-        to_id = {} if label2id is None else _mapping("label2id", label2id)
-        self.label2id = {str(label): _integer("label2id", index) for label, index in to_id.items()}
+        to_id = {} if label2id is None else as_mapping("label2id", label2id)
+        self.label2id = {str(label): as_integer("label2id", index) for label, index in to_id.items()}
         if id2label is not None:
-            names = _integer_keys("id2label", id2label)
+            names = integer_keys("id2label", id2label)
             self.id2label = {index: str(label) for index, label in names.items()}
             if num_labels is not None and num_labels != len(names):
                 raise ConfigError(
@@ -189,7 +173,7 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
         elif to_id and num_labels in (None, len(to_id)):
             self.id2label = {index: label for label, index in self.label2id.items()}
         else:
-            self.num_labels = 2 if num_labels is None else _integer("num_labels", num_labels)
+            self.num_labels = 2 if num_labels is None else as_integer("num_labels", num_labels)
 
     @property
     def num_labels(self) -> int:
@@ -225,7 +209,7 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
 
     @torch_dtype.setter
     def torch_dtype(self, value: object) -> None:
-        self.dtype = _dtype_name(value)
+        self.dtype = dtype_name(value)
 
     @property
     def attn_implementation(self) -> str | None:
@@ -278,7 +262,7 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
             for name, parameter in inspect.signature(ancestor.__init__).parameters.items()
             if parameter.kind is not inspect.Parameter.VAR_KEYWORD and name != "self"
         }
-        return named | set(_COMMON) | set(_LABEL_FIELDS) | set(_ALIASES) | set(cls.attribute_map)
+        return named | set(COMMON_FIELDS) | set(LABEL_FIELDS) | set(ALIASES) | set(cls.attribute_map)
 
     @overload
     @classmethod
@@ -401,7 +385,7 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
         return cls.from_dict(_read_object(Path(json_file)))
 
     def _fields(self) -> dict[str, object]:
-        return {name: value for name, value in vars(self).items() if name not in _PROVENANCE}
+        return {name: value for name, value in vars(self).items() if name not in PROVENANCE}
 
     def to_dict(self) -> dict[str, object]:
         """Return every field, plain data only, in a copy of its own."""
@@ -418,7 +402,7 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
         return {
             name: value
             for name, value in self.to_dict().items()
-            if name not in _PROVENANCE and (name not in common or value != common[name])
+            if name not in PROVENANCE and (name not in common or value != common[name])
         }
 
     def to_json_string(self, use_diff: bool = True) -> str:
@@ -428,7 +412,7 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
             ConfigError: a field holds what JSON cannot say, for example a function as ``hidden_act``.
         """
         try:
-            fields = _string_keys(self.to_diff_dict() if use_diff else self.to_dict())
+            fields = string_keys(self.to_diff_dict() if use_diff else self.to_dict())
             return json.dumps(fields, indent=2, sort_keys=True) + "\n"
         except TypeError as error:
             raise ConfigError(given=f"a field that JSON cannot hold ({error})") from error
@@ -460,7 +444,7 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
             name, _, text = pair.partition("=")
             if name not in vars(self):
                 raise ConfigError(given=f"key {name!r} in {update_str!r}", expected="the name of a field")
-            setattr(self, name, _parse_as(name, text, vars(self)[name]))
+            setattr(self, name, parse_as(name, text, vars(self)[name]))
 
 
 # Reading and merging -------------------------------------------------------------------------------------
@@ -486,96 +470,14 @@ def _read_object(path: Path) -> dict[str, object]:
 
 def _override(stored: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, object]:
     """A file's fields under the caller's. Labels are one thing: what the caller says replaces all three."""
-    fields = {_ALIASES.get(name, name): value for name, value in stored.items() if name != "model_type"}
-    changes = {_ALIASES.get(name, name): value for name, value in overrides.items()}
+    fields = {ALIASES.get(name, name): value for name, value in stored.items() if name != "model_type"}
+    changes = {ALIASES.get(name, name): value for name, value in overrides.items()}
     id2label, label2id = fields.get("id2label"), fields.get("label2id")
     kept = id2label if id2label is not None else label2id
     if kept is not None:  # old files write num_labels beside the map, and not always the same number
         fields.pop("num_labels", None)
         if "num_labels" in changes and isinstance(kept, Mapping) and len(kept) == changes["num_labels"]:
             changes.pop("num_labels")
-    if any(name in changes for name in _LABEL_FIELDS):
-        fields = {name: value for name, value in fields.items() if name not in _LABEL_FIELDS}
+    if any(name in changes for name in LABEL_FIELDS):
+        fields = {name: value for name, value in fields.items() if name not in LABEL_FIELDS}
     return fields | changes
-
-
-def _refuse_misspelling(name: str, documented: set[str]) -> None:
-    """Raise where an unknown keyword is nearly the name of a documented field."""
-    near = [] if name.startswith("_") else difflib.get_close_matches(name, documented, n=1, cutoff=_TYPO)
-    if near and name not in documented:
-        raise ArgumentError(
-            given=f"unknown field {name!r}",
-            expected=f"{near[0]!r}, which is near it",
-            hint="a field of your own needs a name that is further from the documented ones",
-        )
-
-
-def _dtype_name(dtype: object) -> object:
-    """``torch.float16`` and friends by their names: a configuration imports no framework."""
-    return None if dtype is None else str(dtype).removeprefix("torch.")
-
-
-def _string_keys(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _string_keys(item) for key, item in value.items()}
-    return [_string_keys(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _parse_as(name: str, text: str, old: object) -> object:
-    """``text`` as a value of the type that ``old`` has."""
-    try:
-        if isinstance(old, bool):
-            return {"true": True, "1": True, "yes": True, "y": True}.get(text.lower()) or (
-                {"false": False, "0": False, "no": False, "n": False}[text.lower()]
-            )
-        if isinstance(old, int | float | str):
-            return type(old)(text)
-    except (KeyError, ValueError):
-        pass
-    raise ConfigError(given=f"{name}={text}", expected=f"a value like {old!r}")
-
-
-# Checks of one value -------------------------------------------------------------------------------------
-
-
-def check_integer(name: str, value: object, *, least: int) -> None:
-    """Raise unless a field is an integer of at least ``least``."""
-    if _integer(name, value) < least:
-        raise ConfigError(given=f"{name}={value!r}", expected=f"at least {least}")
-
-
-def check_number(name: str, value: object, *, most: float = float("inf"), optional: bool = False) -> None:
-    """Raise unless a field is a number from 0 to ``most``, or None where it is optional."""
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= most:
-        limits = "at least 0" if most == float("inf") else f"from 0 to {most:g}"
-        raise ConfigError(given=f"{name}={value!r}", expected=f"a number {limits}")
-
-
-def _integer(name: str, value: object) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):  # NumPy's integers are welcome
-        raise ConfigError(given=f"{name}={value!r}", expected="an integer")
-    return operator.index(value)
-
-
-def _mapping(name: str, value: object) -> Mapping[object, object]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(given=f"{name}={value!r}", expected="a mapping")
-    return value
-
-
-def _list(name: str, value: object) -> list[object]:
-    if not isinstance(value, list | tuple | set | frozenset):
-        raise ConfigError(given=f"{name}={value!r}", expected="a list")
-    return list(value)
-
-
-def _integer_keys(name: str, value: object) -> dict[int, object]:
-    """A mapping with integer keys, which JSON can only write as strings."""
-    try:
-        return {int(str(key)): item for key, item in _mapping(name, value).items()}
-    except ValueError as error:
-        raise ConfigError(
-            given=f"{name} with the keys {listed(_mapping(name, value))}", expected="integers"
-        ) from error

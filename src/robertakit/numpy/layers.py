@@ -6,6 +6,7 @@ checkpoint's: ``roberta.encoder.layer.0.attention.self.query`` is the output of 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +44,11 @@ class Scope:
 
     def read(self, name: str) -> Array:
         """Return a tensor of this module in the dtype of computation; a view of the file where it has that."""
-        return self.weights[self.name_of(name)].read(self.dtype)  # type: ignore[return-value]
+        return cast(Array, self.weights[self.name_of(name)].read(self.dtype))
 
     def rows(self, name: str, ids: NDArray[np.integer]) -> Array:
         """Return rows of a table: gathered first, widened after."""
-        return self.weights[self.name_of(name)].rows(ids, self.dtype)  # type: ignore[return-value]
+        return cast(Array, self.weights[self.name_of(name)].rows(ids, self.dtype))
 
     def note(self, value: Array, name: str = "") -> Array:
         """Keep a copy of a result under this module's path (and a name, where it is no module's output)."""
