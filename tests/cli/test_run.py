@@ -137,13 +137,28 @@ def test_nothing_to_do_is_said(tiny: Path, tmp_path: Path) -> None:
 def test_missing_and_unreadable_files(tiny: Path, tmp_path: Path) -> None:
     done = run(tiny, "--input", tmp_path / "nowhere.txt")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"robertakit run: no file {tmp_path}/nowhere.txt;")
+    assert done.stderr.startswith(
+        f"robertakit run: {tmp_path}/nowhere.txt cannot be read: No such file or directory;"
+    )
     done = run(tiny, "--input", tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "cannot be read: Is a directory" in done.stderr
     done = run(tiny, "--output", tmp_path / "no" / "such" / "file", text=PARIS)
     assert done.returncode == 1
     assert "cannot be written: No such file or directory" in done.stderr
+
+
+def test_closed_input_and_full_disk(tiny: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command(tiny)], capture_output=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"robertakit run: standard input cannot be read: Bad file descriptor")
+    done = subprocess.run(
+        command(tiny, PARIS, "--output", "/dev/full", "--overwrite"), capture_output=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr == b"robertakit run: the answers cannot be written: No space left on device.\n"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ def test_answers_are_those_of_the_reference(
     close(fill_of(family)(case["text"], **case["arguments"]), case["answer"], case["text"][:40])
 
 
-def test_one_by_one_and_batched_agree(family: str, fill_of: Callable[[str], FillMaskPipeline]) -> None:
+def test_trap_11_a_batch_does_not_change_the_result(
+    family: str, fill_of: Callable[[str], FillMaskPipeline]
+) -> None:
     fill = fill_of(family)
     alone = [fill(text) for text in TEXTS]
     close(fill(TEXTS), alone)

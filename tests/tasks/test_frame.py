@@ -140,7 +140,7 @@ def test_heads_on_first_tokens_give_a_row_a_sequence() -> None:
     ]
 
 
-def test_texts_of_one_length_share_a_batch() -> None:
+def test_trap_15_texts_of_one_length_share_a_batch() -> None:
     pipe = echo(batch_tokens=6)
     pipe(["a", "aaaaa", "bb", "ccccc", "b", "bb"])
     assert pipe.engine.batches == [[5], [5], [2, 2, 1, 1]]
@@ -179,6 +179,13 @@ def test_stream_reads_ahead_by_a_bound() -> None:
     before = read
     next(stream)
     assert read == before + 1
+
+
+def test_arguments_are_checked_before_a_stream_is_read() -> None:
+    with pytest.raises(ArgumentError):
+        echo()(iter(["a"]), nonsense=1)
+    with pytest.raises(InputError):
+        echo()(iter(["a"]), batch_size=0)
 
 
 def test_workers_read_ahead_by_a_bound_and_stop_when_the_stream_is_dropped() -> None:

@@ -5,8 +5,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "add_arguments", "as_text", "blocks", "run"]
 
+_STDIN = 0
 _AT_ONCE = 1 << 16  # bytes read at once; from a pipe or a terminal, less where less is there
 
 _EXAMPLES = """examples:
@@ -91,28 +92,26 @@ def run(arguments: argparse.Namespace) -> int:
     """Answer, and return the exit status."""
     if arguments.texts and arguments.input:
         raise ArgumentError(given="texts and --input", expected="one of them")
-    inputs = [] if arguments.texts else [_open_input(name) for name in arguments.input or ["-"]]
-    if any(file == sys.stdin.fileno() for _, file in inputs) and sys.stdin.isatty():
-        print("Type a text with <mask>, then Enter; Ctrl-D ends.", file=sys.stderr)
     with ExitStack() as stack:
-        for _, file in inputs:
-            if file != sys.stdin.fileno():
-                stack.callback(os.close, file)
+        inputs = [] if arguments.texts else [_open_input(name, stack) for name in arguments.input or ["-"]]
         pipe = stack.enter_context(_pipeline(arguments))
         output = _open_output(arguments, stack)
-        write = _writer(arguments, output)
-        progress = Progress(arguments.progress, output)
-        options, skipped = _options(arguments), 0
+        form, options = _form(arguments), _options(arguments)
+        progress, skipped = Progress(arguments.progress, output), 0
+        if any(file == _STDIN and os.isatty(file) for _, file in inputs):
+            print("Type a text with <mask>, then Enter; Ctrl-D ends.", file=sys.stderr)
         for lines in _blocks(arguments, inputs):
-            readable = [line.text for line in lines if line.error is None]
-            outcomes = pipe.outcomes(readable, options)
-            for line in lines:
-                outcome = next(outcomes) if line.error is None else line.error
-                if isinstance(outcome, InputError):
-                    _refuse(line, outcome, arguments)
-                    skipped += 1
-                write(line, outcome)
-            output.flush()
+            outcomes = pipe.outcomes([line.text for line in lines if line.error is None], options)
+            written: list[str] = []
+            try:
+                for line in lines:
+                    outcome = line.error or next(outcomes)
+                    if isinstance(outcome, InputError):
+                        _refuse(line, outcome, arguments)
+                        skipped += 1
+                    written.append(_written(line, outcome, form, bold=output.isatty()))
+            finally:  # what was answered before a bad line, or before Ctrl-C, is not lost
+                _write(output, written)
             progress.add(len(lines))
         progress.end()
     if not progress.lines:
@@ -162,17 +161,18 @@ def _refuse(line: Line, error: InputError, arguments: argparse.Namespace) -> Non
 # Reading.
 
 
-def _open_input(name: str) -> tuple[str, int]:
-    if name == "-":
-        return "standard input", sys.stdin.fileno()
-    if not Path(name).exists():
-        raise NotFound(given=f"no file {name}", hint="give texts, --input FILE, or lines on standard input")
+def _open_input(name: str, stack: ExitStack) -> tuple[str, int]:
     try:
+        if name == "-":
+            os.fstat(_STDIN)
+            return "standard input", _STDIN
         file = os.open(name, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        os.read(file, 0)
+        stack.callback(os.close, file)
+        os.read(file, 0)  # a folder opens, and says only here what it is
     except OSError as error:
+        shown = "standard input" if name == "-" else name
         raise NotFound(
-            given=f"{name} cannot be read: {error.strerror}", expected="a file with a text a line"
+            given=f"{shown} cannot be read: {error.strerror}", expected="texts, a line each"
         ) from None
     return name, file
 
@@ -249,31 +249,47 @@ def _open_output(arguments: argparse.Namespace, stack: ExitStack) -> IO[str]:
             sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character
         return sys.stdout
     try:
-        mode = "w" if arguments.overwrite else "x"
-        return stack.enter_context(Path(arguments.output).open(mode, encoding="utf-8", newline="\n"))
+        file = Path(arguments.output).open(
+            "w" if arguments.overwrite else "x", encoding="utf-8", newline="\n"
+        )
     except FileExistsError:
         raise SaveFailed(
             given=f"{arguments.output} is there already", hint="pass --overwrite to replace it"
         ) from None
     except OSError as error:
         raise SaveFailed(given=f"{arguments.output} cannot be written: {error.strerror}") from None
+    stack.callback(_close, file)
+    return file
 
 
-def _writer(arguments: argparse.Namespace, output: IO[str]) -> "Callable[[Line, Answer | InputError], None]":
-    form = arguments.format
-    if form == "infer":
-        form = "json" if Path(arguments.output or "").suffix in (".json", ".jsonl") else "text"
-    bold = output.isatty() and not os.environ.get("NO_COLOR")
+def _close(file: IO[str]) -> None:
+    with suppress(OSError):  # every block was flushed, or its failure told
+        file.close()
 
-    def write(line: Line, outcome: "Answer | InputError") -> None:
-        if form == "json":
-            failed = isinstance(outcome, InputError)
-            answer = {"error": str(outcome)} if failed else {"output": outcome}
-            output.write(json.dumps({"input": line.text, **answer}, ensure_ascii=False) + "\n")
-        elif not isinstance(outcome, InputError):
-            output.write(as_text(line.text, outcome, bold=bold))
 
-    return write
+def _form(arguments: argparse.Namespace) -> str:
+    if arguments.format == "infer":
+        return "json" if Path(arguments.output or "").suffix in (".json", ".jsonl") else "text"
+    return "json" if arguments.format == "json" else "text"
+
+
+def _written(line: Line, outcome: "Answer | InputError", form: str, *, bold: bool) -> str:
+    if form == "json":
+        answer = {"error": str(outcome)} if isinstance(outcome, InputError) else {"output": outcome}
+        return json.dumps({"input": line.text, **answer}, ensure_ascii=False) + "\n"
+    if isinstance(outcome, InputError):
+        return ""
+    return as_text(line.text, outcome, bold=bold and not os.environ.get("NO_COLOR"))
+
+
+def _write(output: IO[str], texts: Sequence[str]) -> None:
+    try:
+        output.write("".join(texts))
+        output.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise SaveFailed(given=f"the answers cannot be written: {error.strerror}") from None
 
 
 def as_text(text: str, answer: "Answer", *, bold: bool = False) -> str:
