@@ -249,9 +249,8 @@ def _open_output(arguments: argparse.Namespace, stack: ExitStack) -> IO[str]:
             sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character
         return sys.stdout
     try:
-        file = Path(arguments.output).open(
-            "w" if arguments.overwrite else "x", encoding="utf-8", newline="\n"
-        )
+        mode = "w" if arguments.overwrite else "x"
+        file = Path(arguments.output).open(mode, encoding="utf-8", newline="\n")  # noqa: SIM115  closed below
     except FileExistsError:
         raise SaveFailed(
             given=f"{arguments.output} is there already", hint="pass --overwrite to replace it"
