@@ -114,6 +114,8 @@ def _checked(
             raise CorruptFile(
                 given=f"tensor '{name:.100}' of '{path}' has no proper shape and offsets", hint=_AGAIN
             )
+        if math.prod(filter(None, shape)) >= 1 << 48:  # an empty one has no bytes that would bound its shape
+            raise CorruptFile(given=f"tensor '{name:.100}' of '{path}' has shape {shape}", hint=_AGAIN)
         if not isinstance(dtype, str) or dtype not in ITEM_SIZES:
             raise UnsupportedFormat(given=f"tensor '{name:.100}' of '{path}' has dtype {dtype!r:.50}")
         first, last = offsets
