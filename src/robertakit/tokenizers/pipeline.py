@@ -29,6 +29,16 @@ class Pipeline(Protocol):
         """Piece -> id of the model itself, without added tokens."""
         ...
 
+    @property
+    def added(self) -> Mapping[int, AddedToken]:
+        """Id -> added token."""
+        ...
+
+    @property
+    def draws(self) -> bool:
+        """Whether the same text may be cut otherwise the next time (subword sampling)."""
+        ...
+
     def encode_batch(
         self,
         texts: Sequence[Text],
@@ -76,20 +86,24 @@ class SplitPipeline:
     def __init__(
         self,
         core: Core,
-        added: Mapping[int, AddedToken],
+        added: Mapping[int, AddedToken] | None = None,
         *,
         trim_added: bool = False,
         prefix_words: bool = False,
         unknown: str | None = None,
     ) -> None:
         self.core, self._trim_added, self._prefix_words, self._unknown = core, trim_added, prefix_words, unknown
-        self._pieces_of_added = {id: token.content for id, token in added.items()}
+        self.added = added = {} if added is None else dict(added)
         self._all = Splitter(added)
         self._plain = Splitter({id: token for id, token in added.items() if not token.special})
 
     @property
     def vocabulary(self) -> Mapping[str, int]:
         return self.core.vocabulary
+
+    @property
+    def draws(self) -> bool:
+        return bool(getattr(getattr(self.core, "sampling", None), "draws", False))
 
     def with_added(self, tokens: Mapping[int, AddedToken]) -> SplitPipeline:
         return SplitPipeline(
@@ -196,7 +210,7 @@ class SplitPipeline:
         )
         for word, pieces in zip(words, encoded, strict=True):
             for number, id in enumerate(pieces.ids):
-                piece = self._pieces_of_added.get(id) or self.piece_of(id) or ""
+                piece = self.added[id].content if id in self.added else self.piece_of(id) or ""
                 if piece == self._unknown and pieces.offsets:
                     first, last = pieces.offsets[number]
                     piece = word[first:last] or piece
@@ -215,6 +229,7 @@ class RawPipeline:
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = False
         self.tokenizer = tokenizer
+        self.draws = False
         self._vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=False)
 
     @classmethod
@@ -241,12 +256,16 @@ class RawPipeline:
         from tokenizers import Tokenizer
 
         copy = Tokenizer.from_str(self.tokenizer.to_str())
-        known = {id: added_token(token) for id, token in copy.get_added_tokens_decoder().items()}
+        known = self.added
         for id, token in sorted(tokens.items()):
             if known.get(id) != token:
                 made = RawToken(token.content, **{name: getattr(token, name) for name in FLAGS})
                 (copy.add_special_tokens if token.special else copy.add_tokens)([made])
         return RawPipeline(copy)
+
+    @property
+    def added(self) -> Mapping[int, AddedToken]:
+        return {id: added_token(token) for id, token in self.tokenizer.get_added_tokens_decoder().items()}
 
     def piece_of(self, id: int) -> str | None:
         piece: str | None = self.tokenizer.id_to_token(id)

@@ -1,0 +1,126 @@
+"""`AutoTokenizer`: the class that the files ask for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from robertakit.errors import ArgumentError, TokenizerError
+from robertakit.files import Location, locate
+from robertakit.tokenizers.loading import CONFIG, WHOLE, class_named, load, read_optional
+from robertakit.tokenizers.pretrained import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from robertakit.tokenizers.roberta import RobertaTokenizer, RobertaTokenizerFast
+from robertakit.tokenizers.xlm_roberta import XLMRobertaTokenizer, XLMRobertaTokenizerFast
+
+if TYPE_CHECKING:
+    from typing import Any
+
+# Slow name -> the slow and the fast class.
+CLASSES: dict[str, tuple[type[PreTrainedTokenizerBase], type[PreTrainedTokenizerBase]]] = {
+    "RobertaTokenizer": (RobertaTokenizer, RobertaTokenizerFast),
+    "XLMRobertaTokenizer": (XLMRobertaTokenizer, XLMRobertaTokenizerFast),
+}
+
+
+class AutoTokenizer:
+    """Chooses a tokenizer class by the files. It has no objects of its own.
+
+    Example:
+        >>> from robertakit.tokenizers.training import train_byte_level_bpe
+        >>> from tempfile import mkdtemp
+        >>> folder = train_byte_level_bpe(["a small text"] * 3, 270, mkdtemp())
+        >>> type(AutoTokenizer.from_pretrained(folder)).__name__
+        'RobertaTokenizerFast'
+    """
+
+    def __init__(self) -> None:
+        raise ArgumentError(given="AutoTokenizer()", hint="call AutoTokenizer.from_pretrained(name_or_path)")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *inputs: Any,
+        use_fast: bool = True,
+        tokenizer_type: str | None = None,
+        config: object = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str = "main",
+        subfolder: str = "",
+        trust_remote_code: bool = False,
+        **kwargs: Any,
+    ) -> PreTrainedTokenizerBase:
+        """Load a tokenizer of the class that `tokenizer_config.json`, `config.json` or the files themselves name.
+
+        A class that is not of this library is followed by its `tokenizer.json`, as a `PreTrainedTokenizerFast`.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a name on the Hub.
+            *inputs: positional arguments of the class.
+            use_fast: the fast class; False for the slow one.
+            tokenizer_type: `"roberta"` or `"xlm-roberta"`, whatever the files say.
+            config: a configuration whose `model_type` counts where the files name no class.
+            cache_dir, force_download, local_files_only, token, revision, subfolder: as of `from_pretrained`
+                of the classes.
+            trust_remote_code: accepted; no code of a repository is ever run.
+            **kwargs: arguments of the class.
+
+        Raises:
+            NotFound: no such place.
+            TokenizerError: no tokenizer there, or one of a class that is neither of this library nor has a
+                `tokenizer.json`.
+        """
+        place = locate(
+            pretrained_model_name_or_path,
+            revision=None if revision == "main" else revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            subfolder=subfolder,
+            force_download=force_download,
+        )
+        chosen = _chosen(place, use_fast, tokenizer_type, config)
+        return load(chosen, place, inputs, kwargs)
+
+
+def _chosen(
+    place: Location, use_fast: bool, tokenizer_type: str | None, config: object
+) -> type[PreTrainedTokenizerBase]:
+    if tokenizer_type is not None:
+        by_type = {"roberta": "RobertaTokenizer", "xlm-roberta": "XLMRobertaTokenizer"}
+        if tokenizer_type not in by_type:
+            raise ArgumentError(given=f"tokenizer_type={tokenizer_type!r}", expected=" or ".join(map(repr, by_type)))
+        return CLASSES[by_type[tokenizer_type]][use_fast]
+    model_config = read_optional(place, "config.json")
+    if not model_config and config is not None:
+        model_config = {"model_type": getattr(config, "model_type", None)}
+    named = class_named(read_optional(place, CONFIG), model_config)
+    if named is None:
+        named = _by_files(place)
+    if named in CLASSES:
+        return CLASSES[named][use_fast]
+    if place.path_of(WHOLE) is None:
+        raise TokenizerError(
+            given=f"{place} holds a {named or 'tokenizer of no class that could be told'}, and no {WHOLE}",
+            expected=f"{', '.join(CLASSES)}, or a {WHOLE}",
+            hint="save it with its fast class first, or check the name",
+        )
+    if not use_fast:
+        raise TokenizerError(
+            given=f"use_fast=False for a {named or 'tokenizer.json'}",
+            expected=" or ".join(CLASSES),
+            hint="leave use_fast out: its tokenizer.json is followed as it is",
+        )
+    return PreTrainedTokenizerFast
+
+
+def _by_files(place: Location) -> str | None:
+    """The class that the files look like, where none is named."""
+    if place.path_of("sentencepiece.bpe.model") is not None:
+        return "XLMRobertaTokenizer"
+    if place.path_of("vocab.json") is not None and place.path_of("merges.txt") is not None:
+        return "RobertaTokenizer"
+    return None
