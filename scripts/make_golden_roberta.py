@@ -33,7 +33,7 @@ def main() -> None:
     def stored(arrays: Arrays) -> dict[str, str]:
         names = {}
         for name, array in sorted(arrays.items()):
-            array = np.ascontiguousarray(array)
+            array = np.array(array, order="C")  # ascontiguousarray would give a scalar an axis
             digest = hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()[:16]
             tensors[digest] = array
             names[name] = digest

@@ -63,6 +63,7 @@ def classification_loss(config: "PretrainedConfig", logits: Array, labels: Array
     """The loss of sequence classification, (B, C): squared error, one class of several, or any number of classes."""
     given = np.asarray(labels)
     kind = problem_type(config, labels_are_integers=np.issubdtype(given.dtype, np.integer))
+    config.problem_type = kind  # the first labels settle it for good, as in the reference
     if kind == "single_label_classification":
         targets = _integers("labels", labels)
         if targets.size != len(logits):
