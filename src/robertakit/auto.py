@@ -46,6 +46,10 @@ class Limits(Protocol):
     def tokens(self) -> int:
         """Tokens of a batch that suit it."""
 
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+
 
 @runtime_checkable
 class Engine(Protocol):

@@ -19,6 +19,7 @@ from robertakit.tasks.frame import Options, Pipeline, Prepared, shortened
 @dataclass
 class Limits:
     tokens: int = 16
+    device: str = "cpu"
 
 
 @dataclass

@@ -47,7 +47,8 @@ def test_attributes_and_names(fill: FillMaskPipeline) -> None:
     assert isinstance(fill, Pipeline)
     assert fill.task == "fill-mask"
     assert fill.tokenizer.mask_token == "<mask>"
-    assert fill.model is not None
+    assert fill.model is fill.engine.model
+    assert fill.device == "cpu"
     assert set(tasks.TASKS) == {"fill-mask"}
 
 
@@ -72,6 +73,8 @@ def test_model_and_tokenizer_that_are_loaded(fill: FillMaskPipeline) -> None:
     assert again(TEXT) == fill(TEXT)
     again = pipeline(model=fill.model, tokenizer=fill.tokenizer)
     assert again(TEXT) == fill(TEXT)
+    again = FillMaskPipeline(model=fill.model, tokenizer=fill.tokenizer, top_k=2)
+    assert again(TEXT) == fill(TEXT)[:2]
     with pytest.raises(ArgumentError, match="already loaded, with no tokenizer object"):
         pipeline("fill-mask", model=fill.engine)
     with pytest.raises(ArgumentError, match="already loaded, with revision"):

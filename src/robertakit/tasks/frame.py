@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robertakit.architecture import HEADS
-from robertakit.auto import Engine
+from robertakit.auto import engine_of
 from robertakit.batch import Batch, Encoding, longest_input, plan
 from robertakit.errors import ArgumentError, InputError, RobertakitError, TooLong, listed
 from robertakit.tokenizers import PreTrainedTokenizerBase
@@ -64,7 +64,7 @@ class Pipeline(Generic[P, O, Kept]):
     texts and never holds the whole. No answer depends on which texts shared a batch.
 
     Args:
-        model: an engine, or a model that one can be made of.
+        model: an engine, or a model that one can be made of: what ``pipeline()`` loads, or one of your own.
         tokenizer: the model's tokenizer.
         batch_size: most sequences of a batch, None for no bound but ``batch_tokens``. With 1, an iterator is
             read one text at a time.
@@ -75,6 +75,7 @@ class Pipeline(Generic[P, O, Kept]):
     Attributes:
         model: what the engine runs.
         tokenizer: the tokenizer.
+        device: where the engine computes, for example ``"cpu"``.
         task: name of the task, for example ``"fill-mask"``.
     """
 
@@ -85,7 +86,7 @@ class Pipeline(Generic[P, O, Kept]):
 
     def __init__(
         self,
-        model: Engine,
+        model: object,
         tokenizer: PreTrainedTokenizerBase,
         *,
         batch_size: int | None = None,
@@ -93,14 +94,15 @@ class Pipeline(Generic[P, O, Kept]):
         batch_tokens: int | None = None,
         **options: object,
     ) -> None:
-        if model.head.name != self.head:
+        self.engine, self.tokenizer = engine_of(model), tokenizer
+        if self.engine.head.name != self.head:
             raise ArgumentError(
-                given=f"a model with the head {model.head.name!r}", expected=f"{self.head!r} for {self.task}"
+                given=f"a model with the head {self.engine.head.name!r}",
+                expected=f"{self.head!r} for {self.task}",
             )
-        self.engine, self.tokenizer = model, tokenizer
         self.batch_size = count("batch_size", batch_size, least=1)
         self.num_workers = count("num_workers", num_workers, least=0) or 0
-        self.batch_tokens = count("batch_tokens", batch_tokens, least=1) or model.limits.tokens
+        self.batch_tokens = count("batch_tokens", batch_tokens, least=1) or self.engine.limits.tokens
         self.options = self._with(cast(O, self.options_type()), options)
 
     # What a task is.
@@ -126,6 +128,11 @@ class Pipeline(Generic[P, O, Kept]):
     def model(self) -> object:
         """The model that the engine runs."""
         return self.engine.model
+
+    @property
+    def device(self) -> str:
+        """Where the engine computes."""
+        return self.engine.limits.device
 
     def __call__(
         self,

@@ -1,12 +1,12 @@
 """``pipeline()``: a task by its name, on a model by its name. The registry of tasks."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import TypeVar, cast
 
 from robertakit.architecture import HEADS
-from robertakit.auto import LOCATION, device_name, engine_of, load_engine
+from robertakit.auto import LOCATION, Engine, device_name, engine_of, load_engine
 from robertakit.configuration import AutoConfig, PretrainedConfig
 from robertakit.errors import ArgumentError, InputError, listed
 from robertakit.tasks.fill_mask import FillMaskPipeline
@@ -100,39 +100,52 @@ def pipeline(
             expected="None or False",
             hint="nothing that comes with a checkpoint is ever run; leave it out",
         )
-    choice = {"engine": engine, "framework": framework, "device": _device(device, device_map, model_kwargs)}
     if isinstance(config, str | Path):
         config = AutoConfig.from_pretrained(config)
+    where_run = {
+        "engine": engine,
+        "framework": framework,
+        "device": _device(device, device_map, model_kwargs),
+    }
     loading = _loading(config, revision, token, (dtype, torch_dtype), model_kwargs)
     if model is None:
-        astray = listed(loading.keys() - {"dtype"} | ({"tokenizer"} if tokenizer is not None else set()))
-        if task is None or astray:
-            raise ArgumentError(
-                given=f"no model, but its {astray}" if astray else "neither task nor model",
-                expected="a model",
-            )
-        from robertakit import embedded
-
-        model = embedded.folder()
+        model = _embedded(
+            task, loading.keys() - {"dtype"} | ({"tokenizer"} if tokenizer is not None else set())
+        )
     if isinstance(model, str | Path):
         where = {name: loading[name] for name in LOCATION if name in loading}
         kind = pipeline_class or _kind(task, lambda: _head_of(config or model, where))
         read = _tokenizer(model if tokenizer is None else tokenizer, use_fast, where)
-        ready = load_engine(
-            model, kind.head, engine=engine, framework=framework, device=choice["device"], arguments=loading
-        )
+        ready = load_engine(model, kind.head, **where_run, arguments=loading)
     else:
-        given = {name: value for name, value in {**choice, **loading}.items() if value is not None}
-        if given or not isinstance(tokenizer, PreTrainedTokenizerBase):
-            raise ArgumentError(
-                given=f"a model that is already loaded, with {listed(given) or 'no tokenizer object'}",
-                expected="such a model with its tokenizer object, and nothing that tells how to load it",
-            )
-        ready, read = engine_of(model), tokenizer
+        ready, read = _loaded(model, tokenizer, {**where_run, **loading})
         kind = pipeline_class or _kind(task, lambda: ready.head.name)
     return kind(
         ready, read, batch_size=batch_size, num_workers=num_workers, batch_tokens=batch_tokens, **options
     )
+
+
+def _embedded(task: str | None, given: Set[str]) -> Path:
+    """Return the folder of the model in the package, which is taken where nothing but a task is given."""
+    if task is None or given:
+        what = f"no model, but its {listed(given)}" if given else "neither task nor model"
+        raise ArgumentError(given=what, expected="a model")
+    from robertakit import embedded
+
+    return embedded.folder()
+
+
+def _loaded(
+    model: object, tokenizer: object, loading: Mapping[str, object]
+) -> tuple[Engine, PreTrainedTokenizerBase]:
+    """Return the engine of a model that is there already, and its tokenizer, which must be there too."""
+    given = {name for name, value in loading.items() if value is not None}
+    if given or not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise ArgumentError(
+            given=f"a model that is already loaded, with {listed(given) or 'no tokenizer object'}",
+            expected="such a model with its tokenizer object, and nothing that tells how to load it",
+        )
+    return engine_of(model), tokenizer
 
 
 def _device(device: object, device_map: object, model_kwargs: Mapping[str, object] | None) -> str | None:
