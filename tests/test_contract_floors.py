@@ -4,6 +4,7 @@ All read from the source text, so that an import deferred into a function counts
 """
 
 import ast
+import graphlib
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -20,6 +21,7 @@ FLOORS = {
     "errors": 1,
     "files": 1,
     "configuration": 2,
+    "field_values": 2,
     "pretrained_config": 2,
     "field_values": 2,
     "outputs": 2,
@@ -43,6 +45,8 @@ FLOORS = {
 # Imports between neighbours on one floor: (who, whom).
 NEIGHBOURS = {
     ("files", "errors"),
+    ("pretrained_config", "field_values"),
+    ("configuration", "field_values"),
     ("configuration", "pretrained_config"),
     ("configuration", "field_values"),
     ("pretrained_config", "field_values"),
@@ -159,6 +163,28 @@ def test_imports_obey_the_floors(path: Path) -> None:
 def test_frameworks_are_named_in_their_own_folders_only(path: Path) -> None:
     named = {module.split(".")[0] for module in imported_modules(path, type_only=False)} & set(FRAMEWORKS)
     assert not {framework for framework in named if place_of(path) not in FRAMEWORKS[framework]}
+
+
+def files_imported(path: Path) -> set[str]:
+    """Return the files of ours that a file needs when it runs, faces of folders apart."""
+    named = {
+        Path(*module.split(".")[1:parts])
+        for module in imported_modules(path, type_only=False)
+        if module.startswith("robertakit.")
+        for parts in range(2, module.count(".") + 2)
+    }
+    return {
+        file.with_suffix(".py").as_posix() for file in named if (PACKAGE / file).with_suffix(".py").is_file()
+    }
+
+
+def test_no_ring_of_files_imports_itself() -> None:
+    try:
+        list(
+            graphlib.TopologicalSorter({name_of(path): files_imported(path) for path in FILES}).static_order()
+        )
+    except graphlib.CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
 def test_the_core_needs_no_other_package_than_it_declares() -> None:
