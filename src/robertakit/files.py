@@ -326,6 +326,7 @@ def write_atomically(
     commit = folder / f".{save}{_COMMIT}"
     draft = _temporary(folder, commit.name[1:], save)
     content = {"files": list(files), "remove": [name for name in remove if name not in files]}
+    committed = False
     try:
         folder.mkdir(parents=True, exist_ok=True)
         finish_interrupted_save(folder)
@@ -338,14 +339,14 @@ def write_atomically(
             for name in files:  # another process that saves here may have cleaned them away
                 _temporary(folder, name, save).lstat()
             draft.replace(commit)
-        except BaseException:
-            if not commit.exists():
+            committed = True
+        finally:
+            if not committed:
                 _remove_temporaries(folder, save)
-            raise
         _sync_folder(folder)
         _finish(folder, commit)
     except OSError as error:
-        state = "the next load finishes it" if commit.exists() else "what was there before is untouched"
+        state = "the next load finishes it" if committed else "what was there before is untouched"
         raise SaveFailed(
             given=f"saving into '{folder}' failed ({error}); {state}", hint="make room and save again"
         ) from error

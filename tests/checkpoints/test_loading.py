@@ -56,7 +56,12 @@ def test_every_container_gives_the_same_bits(name: str) -> None:
     weights, info = load(GOLDEN / name, "RobertaForMaskedLM")
     assert sorted(weights) == sorted(expected)
     assert all(np.array_equal(weights[key].read(), expected[key].read()) for key in expected)
-    assert info.as_dict() == {"missing_keys": [], "unexpected_keys": [], "mismatched_keys": [], "error_msgs": []}
+    assert info.as_dict() == {
+        "missing_keys": [],
+        "unexpected_keys": [],
+        "mismatched_keys": [],
+        "error_msgs": [],
+    }
 
 
 def test_bfloat16_is_the_upper_half_of_float32() -> None:
