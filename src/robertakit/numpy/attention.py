@@ -48,7 +48,7 @@ def split_heads(x: Array, width: int) -> Array:
 def merge_heads(x: Array) -> Array:
     """(..., heads, L, D) to (..., L, heads x D)."""
     heads_last = x.swapaxes(-2, -3)
-    return heads_last.reshape(*heads_last.shape[:-2], -1)
+    return heads_last.reshape(*heads_last.shape[:-2], x.shape[-3] * x.shape[-1])
 
 
 def attend(

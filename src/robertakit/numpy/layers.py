@@ -4,6 +4,7 @@ A ``Scope`` stands for a module's place in the model. Results are noted under th
 checkpoint's: ``roberta.encoder.layer.0.attention.self.query`` is the output of that matrix.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import cast
@@ -60,7 +61,7 @@ class Scope:
 def linear(x: Array, scope: Scope) -> Array:
     """``x W^T + b``: (..., in) to (..., out), as one matrix product over all rows."""
     weight = scope.read("weight")
-    rows = x.reshape(-1, x.shape[-1]) @ weight.T
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1]) @ weight.T  # a width of 0 leaves no room for -1
     rows += scope.read("bias")
     return scope.note(rows.reshape(*x.shape[:-1], weight.shape[0]))
 
