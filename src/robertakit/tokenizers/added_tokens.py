@@ -52,8 +52,15 @@ class AddedToken:
         normalized: bool | None = None,
         special: bool = False,
     ) -> None:
-        values = (content, single_word, lstrip, rstrip, not special if normalized is None else normalized, special)
-        for name, value in zip(("content", "single_word", "lstrip", "rstrip", "normalized", "special"), values):
+        values = {
+            "content": content,
+            "single_word": single_word,
+            "lstrip": lstrip,
+            "rstrip": rstrip,
+            "normalized": not special if normalized is None else normalized,
+            "special": special,
+        }
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
@@ -71,18 +78,26 @@ class AddedToken:
 class _LikeAddedToken(Protocol):
     """What `tokenizers.AddedToken` shows; its objects are taken wherever ours are."""
 
-    content: str
-    single_word: bool
-    lstrip: bool
-    rstrip: bool
-    normalized: bool
-    special: bool
+    @property
+    def content(self) -> str: ...
+    @property
+    def single_word(self) -> bool: ...
+    @property
+    def lstrip(self) -> bool: ...
+    @property
+    def rstrip(self) -> bool: ...
+    @property
+    def normalized(self) -> bool: ...
+    @property
+    def special(self) -> bool: ...
 
 
 TokenLike = str | AddedToken | _LikeAddedToken | Mapping[str, object]
 
 
-def added_token(token: TokenLike, *, special: bool | None = None, normalized: bool | None = None) -> AddedToken:
+def added_token(
+    token: TokenLike, *, special: bool | None = None, normalized: bool | None = None
+) -> AddedToken:
     """Return `token` (a string, an AddedToken of any library, or its dict in a file) as an `AddedToken`.
 
     `special` overrides the token's own flag where it is not None; `normalized` is for plain strings only.
@@ -101,7 +116,9 @@ def added_token(token: TokenLike, *, special: bool | None = None, normalized: bo
     elif isinstance(token, _LikeAddedToken):
         made = AddedToken(token.content, **{name: bool(getattr(token, name)) for name in FLAGS})
     else:
-        raise ArgumentError(given=f"a token of type {type(token).__name__}", expected="a str or an AddedToken")
+        raise ArgumentError(
+            given=f"a token of type {type(token).__name__}", expected="a str or an AddedToken"
+        )
     return made if special is None else replace_flag(made, special)
 
 

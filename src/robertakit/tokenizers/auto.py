@@ -92,7 +92,9 @@ def _chosen(
     if tokenizer_type is not None:
         by_type = {"roberta": "RobertaTokenizer", "xlm-roberta": "XLMRobertaTokenizer"}
         if tokenizer_type not in by_type:
-            raise ArgumentError(given=f"tokenizer_type={tokenizer_type!r}", expected=" or ".join(map(repr, by_type)))
+            raise ArgumentError(
+                given=f"tokenizer_type={tokenizer_type!r}", expected=" or ".join(map(repr, by_type))
+            )
         return CLASSES[by_type[tokenizer_type]][use_fast]
     model_config = read_optional(place, "config.json")
     if not model_config and config is not None:

@@ -167,7 +167,9 @@ class BatchEncoding(dict[str, "Any"]):
         row, word = self._at(batch_or_word_index, word_index)
         return row.word_to_chars(word, sequence_index)
 
-    def convert_to_tensors(self, tensor_type: object = None, prepend_batch_axis: bool = False) -> BatchEncoding:
+    def convert_to_tensors(
+        self, tensor_type: object = None, prepend_batch_axis: bool = False
+    ) -> BatchEncoding:
         """Turn the columns into arrays (`"np"`) or tensors (`"pt"`, `"tf"`, `"jax"`) in place, and return self."""
         if tensor_type is not None:
             self.update(to_tensors(self, _tensor_type(tensor_type), add_batch_axis=prepend_batch_axis))

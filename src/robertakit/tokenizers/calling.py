@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING
 from robertakit.errors import ArgumentError, InputError, TokenizerError
 from robertakit.tokenizers.batch_encoding import BatchEncoding
 from robertakit.tokenizers.encoding import FIRST, SECOND, Template
-from robertakit.tokenizers.given import Item, ids_of, is_ids, item_of, items_of, items_of_batch
+from robertakit.tokenizers.given import Ids, Item, ids_of, item_of, items_of, items_of_batch
 from robertakit.tokenizers.options import CallOptions, call_options
-from robertakit.tokenizers.padding import PaddingStrategy, TensorType, padded, padding_strategy, side_of, width
+from robertakit.tokenizers.padding import (
+    PaddingStrategy,
+    TensorType,
+    padded,
+    padding_strategy,
+    side_of,
+    width,
+)
 from robertakit.tokenizers.preparing import Setting, columns_of_rows, encode_items, warn_of_length
 from robertakit.tokenizers.truncation import TruncationStrategy, cut, head, overflow
 from robertakit.tokenizers.truncation import truncation_strategy as strategy_named
@@ -218,7 +225,9 @@ class CallMixin(VocabularyMixin):
     ) -> BatchEncoding:
         """Truncate ids, put special tokens around them, and pad. Arguments as of the call."""
         if return_offsets_mapping:
-            raise ArgumentError(given="return_offsets_mapping for ids", hint="ids have no text: call the tokenizer")
+            raise ArgumentError(
+                given="return_offsets_mapping for ids", hint="ids have no text: call the tokenizer"
+            )
         given = (add_special_tokens, padding, truncation, max_length, stride, False)
         named = dict(zip(_POSITIONAL, given, strict=True)) | {
             "pad_to_multiple_of": pad_to_multiple_of,
@@ -251,7 +260,7 @@ class CallMixin(VocabularyMixin):
         texts = [
             given
             for given in item_of(text, pair, options.pre_split, self._tokens_to_ids)
-            if given is not None and not is_ids(given)
+            if given is not None and not isinstance(given, Ids)
         ]
         surfaces = [
             self._pipeline.surfaces(
@@ -287,7 +296,9 @@ class CallMixin(VocabularyMixin):
             stride=stride,
             side=self.truncation_side,
         )
-        kept = [sequence[start:stop] for sequence, (start, stop) in zip(sequences, head(cutting), strict=True)]
+        kept = [
+            sequence[start:stop] for sequence, (start, stop) in zip(sequences, head(cutting), strict=True)
+        ]
         return kept[0], kept[1] if pair_ids is not None else None, overflow(cutting, sequences)
 
     def pad(
@@ -317,7 +328,9 @@ class CallMixin(VocabularyMixin):
         columns, single = columns_of_rows(encoded_inputs)
         main = self.model_input_names[0]
         if main not in columns:
-            raise InputError(given=f"rows with {', '.join(columns) or 'nothing'}", expected=f"{main} among them")
+            raise InputError(
+                given=f"rows with {', '.join(columns) or 'nothing'}", expected=f"{main} among them"
+            )
         strategy = padding_strategy(padding)
         if strategy is PaddingStrategy.MAX_LENGTH and max_length is None:
             max_length = self.model_max_length
@@ -390,7 +403,12 @@ class CallMixin(VocabularyMixin):
         if pad_id is None:
             raise TokenizerError(given="padding, and no padding token", hint="set tokenizer.pad_token")
         main = self.model_input_names[0]
-        return {main: pad_id, "attention_mask": 0, "token_type_ids": self.pad_token_type_id, "special_tokens_mask": 1}
+        return {
+            main: pad_id,
+            "attention_mask": 0,
+            "token_type_ids": self.pad_token_type_id,
+            "special_tokens_mask": 1,
+        }
 
 
 _POSITIONAL = ("add_special_tokens", "padding", "truncation", "max_length", "stride", "is_split_into_words")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeGuard
 
 from robertakit.errors import InputError
 from robertakit.tokenizers.pipeline import Text
@@ -17,11 +16,6 @@ Given = Text | Ids
 Item = tuple[Given, Given | None]
 """A sequence and, for a pair, the second one."""
 TokensToIds = Callable[[list[str]], list[int]]
-
-
-def is_ids(given: Given) -> TypeGuard[Ids]:
-    """Whether a sequence was given as ids."""
-    return isinstance(given, Ids)
 
 
 def items_of(text: object, pair: object, pre_split: bool) -> tuple[list[Item], bool]:
@@ -41,12 +35,17 @@ def items_of(text: object, pair: object, pre_split: bool) -> tuple[list[Item], b
             return [_text_or_pair(each) for each in texts], True
         return [(_text(each, pre_split), None) for each in texts], True
     if not _is_batch(pair, pre_split):
-        raise InputError(given="a list of texts with a text_pair that is none", expected="as many second texts")
+        raise InputError(
+            given="a list of texts with a text_pair that is none", expected="as many second texts"
+        )
     pairs = list(_sequence(pair))
     if len(pairs) != len(texts):
-        raise InputError(given=f"{len(texts)} texts and {len(pairs)} second texts", expected="as many of each")
+        raise InputError(
+            given=f"{len(texts)} texts and {len(pairs)} second texts", expected="as many of each"
+        )
     return [
-        (_text(first, pre_split), _text(second, pre_split)) for first, second in zip(texts, pairs, strict=True)
+        (_text(first, pre_split), _text(second, pre_split))
+        for first, second in zip(texts, pairs, strict=True)
     ], True
 
 
@@ -59,12 +58,17 @@ def items_of_batch(batch: object, pre_split: bool, to_ids: TokensToIds) -> list[
     """Read the argument of `batch_encode_plus`: texts, or pairs of texts."""
     items: list[Item] = []
     for each in _sequence(batch):
-        pair = isinstance(each, Sequence) and not isinstance(each, str) and len(each) == 2
-        if pair and (isinstance(each, tuple) or not (pre_split or isinstance(each[0], int))):
-            items.append(item_of(each[0], each[1], pre_split, to_ids))
-        else:
-            items.append(item_of(each, None, pre_split, to_ids))
+        first, second = _pair(each, pre_split)
+        items.append(item_of(first, second, pre_split, to_ids))
     return items
+
+
+def _pair(each: object, pre_split: bool) -> tuple[object, object]:
+    """A tuple of two is a pair; so is a list of two texts, where texts do not come as lists of words."""
+    if not isinstance(each, tuple | list) or len(each) != 2:
+        return each, None
+    words_or_ids = isinstance(each, list) and (pre_split or isinstance(each[0], int))
+    return (each, None) if words_or_ids else (each[0], each[1])
 
 
 def ids_of(given: object) -> Ids:

@@ -87,7 +87,9 @@ def added_in(tokenizer: Mapping[str, Any]) -> dict[int, AddedToken]:
     try:
         return {int(token["id"]): added_token(token) for token in tokens}
     except (KeyError, TypeError, ValueError) as error:
-        raise TokenizerError(given="a tokenizer.json with added tokens that lack an id", expected="ids") from error
+        raise TokenizerError(
+            given="a tokenizer.json with added tokens that lack an id", expected="ids"
+        ) from error
 
 
 def load(
@@ -171,9 +173,13 @@ def _older_files(place: Location, settings: Mapping[str, Any]) -> dict[str, Any]
         if name in NAMES and value is not None:
             found[name] = added_token(value, special=True) if isinstance(value, dict) else value
         elif name in ("additional_special_tokens", "extra_special_tokens") and isinstance(value, list):
-            found[name] = [added_token(each, special=True) if isinstance(each, dict) else each for each in value]
+            found[name] = [
+                added_token(each, special=True) if isinstance(each, dict) else each for each in value
+            ]
     named = {**settings, **found}
-    special = {str(named.get(name)) for name in NAMES} | {str(each) for each in named.get("additional_special_tokens") or ()}
+    special = {str(named.get(name)) for name in NAMES} | {
+        str(each) for each in named.get("additional_special_tokens") or ()
+    }
     tokens = read_optional(place, ADDED)
     for token, id in tokens.items():
         if not isinstance(id, int) or isinstance(id, bool):
@@ -193,7 +199,9 @@ def _files(
     """The constructor's file arguments: `tokenizer.json` first for fast classes, last for slow ones."""
     if any(name in given for name in ("vocab_file", "tokenizer_file", "tokenizer_object")):
         return {}
-    names = {argument: name for argument, name in cls.vocab_files_names.items() if argument != "tokenizer_file"}
+    names = {
+        argument: name for argument, name in cls.vocab_files_names.items() if argument != "tokenizer_file"
+    }
     found = {argument: place.path_of(name) for argument, name in names.items()}
     vocabulary = found if names and all(found.values()) else None
     whole = place.path_of(WHOLE) if cls.is_fast or vocabulary is None else None
@@ -210,7 +218,11 @@ def _files(
     if "add_prefix_space" in cls.argument_names() and "add_prefix_space" not in {**settings, **given}:
         splitter = tokenizer.get("pre_tokenizer")
         settings["add_prefix_space"] = isinstance(splitter, dict) and bool(splitter.get("add_prefix_space"))
-    return {**dict.fromkeys(names), "tokenizer_file": str(whole)} if not cls.is_fast else {"tokenizer_file": str(whole)}
+    return (
+        {**dict.fromkeys(names), "tokenizer_file": str(whole)}
+        if not cls.is_fast
+        else {"tokenizer_file": str(whole)}
+    )
 
 
 def dumped(tokenizer: Mapping[str, Any]) -> str:

@@ -30,7 +30,8 @@ class Defaults(Protocol):
     split_special_tokens: bool
 
     @property
-    def pad_token(self) -> str | None: ...
+    def pad_token(self) -> str | None:
+        """The padding token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,13 @@ def call_options(
         )
     _check_numbers(max_length, stride, pad_to_multiple_of)
     cutting = cut is not TruncationStrategy.DO_NOT_TRUNCATE
-    if cutting and pad is not PaddingStrategy.DO_NOT_PAD and pad_to_multiple_of and (limit or 0) % pad_to_multiple_of:
+    if (
+        cutting
+        and pad is not PaddingStrategy.DO_NOT_PAD
+        and pad_to_multiple_of
+        and limit is not None
+        and limit % pad_to_multiple_of
+    ):
         raise ArgumentError(
             given=f"max_length={limit} with pad_to_multiple_of={pad_to_multiple_of}",
             expected="a multiple of it where texts are cut and padded",
@@ -176,6 +183,11 @@ def _limit(
 
 
 def _check_numbers(max_length: int | None, stride: int, multiple: int | None) -> None:
-    for name, value, least in (("max_length", max_length, 0), ("stride", stride, 0), ("pad_to_multiple_of", multiple, 1)):
+    given: list[tuple[str, object, int]] = [
+        ("max_length", max_length, 0),
+        ("stride", stride, 0),
+        ("pad_to_multiple_of", multiple, 1),
+    ]
+    for name, value, least in given:
         if value is not None and (not isinstance(value, int) or value < least):
             raise ArgumentError(given=f"{name}={value!r}", expected=f"a whole number, at least {least}")

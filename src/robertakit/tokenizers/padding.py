@@ -74,7 +74,9 @@ def width(
     """
     if strategy is PaddingStrategy.DO_NOT_PAD:
         return None
-    target = max(lengths, default=0) if strategy is PaddingStrategy.LONGEST or max_length is None else max_length
+    target = (
+        max(lengths, default=0) if strategy is PaddingStrategy.LONGEST or max_length is None else max_length
+    )
     if multiple and target % multiple:
         target += multiple - target % multiple
     return target
@@ -88,7 +90,9 @@ def padded(values: Sequence[T], target: int | None, filler: T, side: str) -> lis
     return [*values, *[filler] * missing] if side == "right" else [*[filler] * missing, *values]
 
 
-def to_tensors(columns: Mapping[str, object], kind: TensorType, *, add_batch_axis: bool = False) -> dict[str, object]:
+def to_tensors(
+    columns: Mapping[str, object], kind: TensorType, *, add_batch_axis: bool = False
+) -> dict[str, object]:
     """Turn lists of numbers into arrays or tensors of int64 (floats keep float32).
 
     Raises:

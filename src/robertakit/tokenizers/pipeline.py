@@ -92,20 +92,28 @@ class SplitPipeline:
         prefix_words: bool = False,
         unknown: str | None = None,
     ) -> None:
-        self.core, self._trim_added, self._prefix_words, self._unknown = core, trim_added, prefix_words, unknown
+        self.core, self._trim_added, self._prefix_words, self._unknown = (
+            core,
+            trim_added,
+            prefix_words,
+            unknown,
+        )
         self.added = added = {} if added is None else dict(added)
         self._all = Splitter(added)
         self._plain = Splitter({id: token for id, token in added.items() if not token.special})
 
     @property
     def vocabulary(self) -> Mapping[str, int]:
+        """Piece -> id of the model itself."""
         return self.core.vocabulary
 
     @property
     def draws(self) -> bool:
+        """Whether the same text may be cut otherwise the next time."""
         return bool(getattr(getattr(self.core, "sampling", None), "draws", False))
 
     def with_added(self, tokens: Mapping[int, AddedToken]) -> SplitPipeline:
+        """The same pipeline with these added tokens in place of the ones it had."""
         return SplitPipeline(
             self.core,
             tokens,
@@ -115,12 +123,14 @@ class SplitPipeline:
         )
 
     def piece_of(self, id: int) -> str | None:
+        """The piece of an id, None where the model has none."""
         try:
             return self.core.piece_of(id)
         except (KeyError, IndexError):
             return None
 
     def text_of(self, pieces: Sequence[str]) -> str:
+        """Join pieces of plain text."""
         return self.core.decode(pieces)
 
     def encode_batch(
@@ -131,6 +141,7 @@ class SplitPipeline:
         prefix_space: bool | None = None,
         split_special_tokens: bool = False,
     ) -> list[Pieces]:
+        """Encode texts; see `Pipeline.encode_batch`."""
         splitter = self._plain if split_special_tokens else self._all
         flat: list[str] = []
         shape: list[int | None] = []  # number of words, None for a whole text
@@ -148,7 +159,9 @@ class SplitPipeline:
         if not pre_split:
             return encoded
         rest = iter(encoded)
-        return [next(rest) if count is None else _join_words(islice(rest, count), with_offsets) for count in shape]
+        return [
+            next(rest) if count is None else _join_words(islice(rest, count), with_offsets) for count in shape
+        ]
 
     def _encode_flat(
         self, texts: Sequence[str], splitter: Splitter, with_offsets: bool, prefix_space: bool | None
@@ -177,7 +190,9 @@ class SplitPipeline:
             for text, found in zip(texts, cuts, strict=True)
         ]
 
-    def _assemble(self, length: int, cuts: Sequence[Cut], pieces: Iterator[Pieces], with_offsets: bool) -> Pieces:
+    def _assemble(
+        self, length: int, cuts: Sequence[Cut], pieces: Iterator[Pieces], with_offsets: bool
+    ) -> Pieces:
         """Put the stretches of one text and its added tokens in a row."""
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
@@ -200,6 +215,7 @@ class SplitPipeline:
         return Pieces(ids, offsets, words) if with_offsets else Pieces(ids)
 
     def surfaces(self, text: Text, *, prefix_space: bool | None, split_special_tokens: bool) -> list[str]:
+        """The pieces of a text as strings."""
         result: list[str] = []
         words = [text] if isinstance(text, str) else list(text)
         encoded = self._encode_flat(
@@ -249,9 +265,11 @@ class RawPipeline:
 
     @property
     def vocabulary(self) -> Mapping[str, int]:
+        """Piece -> id of the model itself."""
         return self._vocabulary
 
     def with_added(self, tokens: Mapping[int, AddedToken]) -> RawPipeline:
+        """The same pipeline with these added tokens in place of the ones it had."""
         from tokenizers import AddedToken as RawToken
         from tokenizers import Tokenizer
 
@@ -265,13 +283,16 @@ class RawPipeline:
 
     @property
     def added(self) -> Mapping[int, AddedToken]:
+        """Id -> added token."""
         return {id: added_token(token) for id, token in self.tokenizer.get_added_tokens_decoder().items()}
 
     def piece_of(self, id: int) -> str | None:
+        """The piece of an id, None where the model has none."""
         piece: str | None = self.tokenizer.id_to_token(id)
         return piece
 
     def text_of(self, pieces: Sequence[str]) -> str:
+        """Join pieces of plain text."""
         decoder = self.tokenizer.decoder
         text: str = " ".join(pieces) if decoder is None else decoder.decode(list(pieces))
         return text
@@ -284,12 +305,19 @@ class RawPipeline:
         prefix_space: bool | None = None,
         split_special_tokens: bool = False,
     ) -> list[Pieces]:
+        """Encode texts; see `Pipeline.encode_batch`."""
         encodings = self._encodings(texts, prefix_space, split_special_tokens)
         if not with_offsets:
             return [Pieces(encoding.ids) for encoding in encodings]
-        return [Pieces(encoding.ids, encoding.offsets, encoding.word_ids) for encoding in encodings]
+        return [
+            Pieces(
+                encoding.ids, encoding.offsets, [-1 if word is None else word for word in encoding.word_ids]
+            )
+            for encoding in encodings
+        ]
 
     def surfaces(self, text: Text, *, prefix_space: bool | None, split_special_tokens: bool) -> list[str]:
+        """The pieces of a text as strings."""
         tokens: list[str] = self._encodings([text], prefix_space, split_special_tokens)[0].tokens
         return tokens
 
@@ -305,7 +333,9 @@ class RawPipeline:
             for part in [text] if isinstance(text, str) else text:
                 refuse_lone_surrogates(part)
         tokenizer = self.tokenizer
-        if split_special_tokens:  # a switch of the tokenizer itself: set it on a copy, other threads use this one
+        if (
+            split_special_tokens
+        ):  # a switch of the tokenizer itself: set it on a copy, other threads use this one
             tokenizer = RawPipeline.from_json(self.to_json()).tokenizer
             tokenizer.encode_special_tokens = True
         kinds = {isinstance(text, str) for text in texts}

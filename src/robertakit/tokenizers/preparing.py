@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from robertakit.errors import InputError
 from robertakit.tokenizers.batch_encoding import BatchEncoding
 from robertakit.tokenizers.core import Pieces
 from robertakit.tokenizers.encoding import Source, Template, TextEncoding
-from robertakit.tokenizers.given import Given, Item, is_ids
+from robertakit.tokenizers.given import Given, Ids, Item
 from robertakit.tokenizers.options import CallOptions, logger
 from robertakit.tokenizers.padding import padded, width
 from robertakit.tokenizers.pipeline import Pipeline, Text
 from robertakit.tokenizers.truncation import Cutting, Span, TruncationStrategy, cut, head, overflow, windows
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,9 @@ def encode_items(
             flat.setdefault("overflowing_tokens", []).append(overflow(cutting, ids))
             flat.setdefault("num_truncated_tokens", []).append(_surplus(cutting, template, options))
             if len(ids) == 2 and cutting.kept != cutting.lengths and not flat["overflowing_tokens"][-1]:
-                logger.warning("A pair cut on both sides has no overflowing_tokens: use 'only_first' or a fast class")
+                logger.warning(
+                    "A pair cut on both sides has no overflowing_tokens: use 'only_first' or a fast class"
+                )
         for spans in windows(cutting) if options.overflow and setting.fast else [head(cutting)]:
             kept = [row[start:stop] for row, (start, stop) in zip(ids, spans, strict=True)]
             rows.append(_Row(number, spans, template.join(kept), template))
@@ -91,18 +97,23 @@ def _sources(
     items: Sequence[Item], options: CallOptions, pipeline: Pipeline
 ) -> list[list[tuple[Source, Pieces]]]:
     """Encode all texts of all items in one call, and put the results where the texts were."""
-    texts: list[Text] = [each for item in items for each in item if each is not None and not is_ids(each)]
+    texts: list[Text] = [
+        each for item in items for each in item if each is not None and not isinstance(each, Ids)
+    ]
     settings = (options.prefix_space, options.split_special_tokens)
     encoded = iter(
         pipeline.encode_batch(
-            texts, options.offsets or pipeline.draws, prefix_space=settings[0], split_special_tokens=settings[1]
+            texts,
+            options.offsets or pipeline.draws,
+            prefix_space=settings[0],
+            split_special_tokens=settings[1],
         )
         if texts
         else ()
     )
 
     def source(given: Given) -> tuple[Source, Pieces]:
-        if is_ids(given):
+        if isinstance(given, Ids):
             made = Source.of_ids(given, pipeline)
             return made, made.pieces()
         pieces = next(encoded)
@@ -111,7 +122,9 @@ def _sources(
     return [[source(each) for each in item if each is not None] for item in items]
 
 
-def _cutting(ids: Sequence[list[int]], template: Template, options: CallOptions, odd_to_longer: bool) -> Cutting:
+def _cutting(
+    ids: Sequence[list[int]], template: Template, options: CallOptions, odd_to_longer: bool
+) -> Cutting:
     lengths = tuple(map(len, ids))
     if options.truncation is TruncationStrategy.DO_NOT_TRUNCATE or options.max_length is None:
         return Cutting(lengths, lengths, options.truncation, options.stride, options.truncation_side)
@@ -176,17 +189,27 @@ def warn_of_length(lengths: Sequence[int], limit: int) -> bool:
     return True
 
 
-def columns_of_rows(encoded: object) -> tuple[dict[str, list[object]], bool]:
+def columns_of_rows(encoded: object) -> tuple[dict[str, list[Any]], bool]:
     """Return rows of any documented form as columns of lists, and whether it was a single row."""
     if isinstance(encoded, Mapping):
         columns = {str(name): _listed(values) for name, values in encoded.items()}
         first = next(iter(columns.values()), None)
-        single = bool(columns) and (not isinstance(first, list) or not first or not isinstance(first[0], list))
+        single = bool(columns) and (
+            not isinstance(first, list) or not first or not isinstance(first[0], list)
+        )
         if single:
             return {name: [values] for name, values in columns.items()}, True
-        return {name: list(values) if isinstance(values, list) else [values] for name, values in columns.items()}, False
-    if not isinstance(encoded, Sequence) or isinstance(encoded, str) or not all(isinstance(r, Mapping) for r in encoded):
-        raise InputError(given=f"{type(encoded).__name__} to pad", expected="a dict, or a list of dicts, of encoded rows")
+        return {
+            name: list(values) if isinstance(values, list) else [values] for name, values in columns.items()
+        }, False
+    if (
+        not isinstance(encoded, Sequence)
+        or isinstance(encoded, str)
+        or not all(isinstance(r, Mapping) for r in encoded)
+    ):
+        raise InputError(
+            given=f"{type(encoded).__name__} to pad", expected="a dict, or a list of dicts, of encoded rows"
+        )
     names = dict.fromkeys(str(name) for row in encoded for name in row)
     for row in encoded:
         for name in names:
@@ -197,5 +220,7 @@ def columns_of_rows(encoded: object) -> tuple[dict[str, list[object]], bool]:
 
 def _listed(values: object) -> object:
     """Arrays and tensors of any framework as lists."""
-    tolist = getattr(values, "tolist", None) or getattr(getattr(values, "numpy", lambda: None)(), "tolist", None)
+    tolist = getattr(values, "tolist", None) or getattr(
+        getattr(values, "numpy", lambda: None)(), "tolist", None
+    )
     return tolist() if callable(tolist) else values

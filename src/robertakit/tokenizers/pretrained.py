@@ -62,12 +62,12 @@ class PreTrainedTokenizerBase(CallMixin):
     """
 
     vocab_files_names: ClassVar[dict[str, str]] = {}
-    model_input_names: list[str] = ["input_ids", "attention_mask"]
+    model_input_names = ["input_ids", "attention_mask"]  # noqa: RUF012  documented as an attribute of the class
     padding_side: str = "right"
     truncation_side: str = "right"
     slow_tokenizer_class: ClassVar[type[PreTrainedTokenizerBase] | None] = None
     default_max_length: ClassVar[int] = UNKNOWN_LENGTH
-    is_fast: ClassVar[bool] = False  # type: ignore[misc]
+    is_fast = False
     init_kwargs: dict[str, object]
     _own_settings: ClassVar[frozenset[str]] = frozenset()
     saved_arguments: ClassVar[frozenset[str]] = frozenset()
@@ -93,7 +93,9 @@ class PreTrainedTokenizerBase(CallMixin):
         max_length = settings.get("model_max_length", settings.get("max_len"))
         self.model_max_length = self.default_max_length if max_length is None else int(max_length)
         self.padding_side = side_of(settings.get("padding_side", self.padding_side), "padding_side")
-        self.truncation_side = side_of(settings.get("truncation_side", self.truncation_side), "truncation_side")
+        self.truncation_side = side_of(
+            settings.get("truncation_side", self.truncation_side), "truncation_side"
+        )
         self.model_input_names = list(settings.get("model_input_names", self.model_input_names))
         self.clean_up_tokenization_spaces = bool(settings.get("clean_up_tokenization_spaces", False))
         self.split_special_tokens = bool(settings.get("split_special_tokens", False))
@@ -106,7 +108,9 @@ class PreTrainedTokenizerBase(CallMixin):
 
     def _take_tokens(self, named: Mapping[str, object], settings: Mapping[str, Any]) -> None:
         """Give ids to all special tokens: those of the file first, then the named ones in their order."""
-        decoder = {int(id): added_token(token) for id, token in (settings.get("added_tokens_decoder") or {}).items()}
+        decoder = {
+            int(id): added_token(token) for id, token in (settings.get("added_tokens_decoder") or {}).items()
+        }
         by_content = {token.content: token for token in [*self._added.values(), *decoder.values()]}
         vocabulary = self._pipeline.vocabulary
         for id, token in decoder.items():
@@ -114,7 +118,7 @@ class PreTrainedTokenizerBase(CallMixin):
             taken = self._pipeline.piece_of(id) if known is None else None
             if known not in (None, id) or taken not in (None, token.content):
                 raise TokenizerError(
-                    given=f"the added token {token.content!r} with id {id}, which is {taken or known!r} in the vocabulary",
+                    given=f"the added token {token.content!r} with id {id}, but {taken or known!r} in the vocabulary",
                     expected="one id for each token",
                     hint="the files do not belong together",
                 )
@@ -123,9 +127,12 @@ class PreTrainedTokenizerBase(CallMixin):
         names = {**named, **extra} if isinstance(extra, Mapping) else named
         for name, value in names.items():
             if value is not None:
-                token = by_content.get(value) if isinstance(value, str) else None
-                self._named[name] = token or self._special_token(name, value)
-        more = [*(settings.get("additional_special_tokens") or ()), *(extra if not isinstance(extra, Mapping) else ())]
+                of_file = by_content.get(value) if isinstance(value, str) else None
+                self._named[name] = self._special_token(name, value) if of_file is None else of_file
+        more = [
+            *(settings.get("additional_special_tokens") or ()),
+            *(extra if not isinstance(extra, Mapping) else ()),
+        ]
         self._additional = [
             by_content.get(str(token)) or added_token(token, special=True, normalized=False) for token in more
         ]
@@ -276,7 +283,9 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
 
         if (tokenizer_object is None) == (tokenizer_file is None):
             raise ArgumentError(
-                given="neither tokenizer_object nor tokenizer_file" if tokenizer_file is None else "both of them",
+                given="neither tokenizer_object nor tokenizer_file"
+                if tokenizer_file is None
+                else "both of them",
                 expected="tokenizer_object or tokenizer_file",
             )
         if tokenizer_object is not None:
@@ -290,7 +299,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         """Take the pipeline of a `tokenizer.json` and the special tokens that its post-processor puts in."""
         try:
             pipeline = RawPipeline.from_json(json.dumps(tokenizer, ensure_ascii=False))
-        except Exception as error:  # noqa: BLE001  `tokenizers` raises bare Exception
+        except Exception as error:
             raise TokenizerError(given=f"a tokenizer.json that tokenizers cannot read: {error}") from error
         self._processor, self._follows_file = tokenizer.get("post_processor"), True
         return pipeline
@@ -316,7 +325,9 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         slots, types = template_slots(self._processor, token_ids_1 is not None, (FIRST, SECOND))
         row: list[int] = []
         for slot, type in zip(slots, types, strict=True):
-            row += [type] * (len(token_ids_0) if slot == FIRST else len(token_ids_1 or []) if slot == SECOND else 1)
+            row += [type] * (
+                len(token_ids_0) if slot == FIRST else len(token_ids_1 or []) if slot == SECOND else 1
+            )
         return row
 
     @property

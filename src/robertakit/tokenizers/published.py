@@ -135,7 +135,10 @@ def _sequence(name: str, parts: Sequence[Json]) -> Json:
 def _whole(added: Mapping[int, AddedToken], **parts: Json | None) -> str:
     tokens = [
         {"id": id, "content": token.content}
-        | {name: getattr(token, name) for name in ("single_word", "lstrip", "rstrip", "normalized", "special")}
+        | {
+            name: getattr(token, name)
+            for name in ("single_word", "lstrip", "rstrip", "normalized", "special")
+        }
         for id, token in sorted(added.items())
     ]
     whole = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": tokens, **parts}

@@ -15,7 +15,11 @@ from robertakit.tokenizers.byte_level import ByteLevelModel, read_merges, read_v
 from robertakit.tokenizers.encoding import FIRST, SECOND
 from robertakit.tokenizers.loading import added_in, read_tokenizer_json
 from robertakit.tokenizers.pipeline import SplitPipeline
-from robertakit.tokenizers.pretrained import PreTrainedTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from robertakit.tokenizers.pretrained import (
+    PreTrainedTokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 from robertakit.tokenizers.published import roberta_json, template_slots
 from robertakit.tokenizers.tokenizer_json import byte_level_model, is_published_roberta_pipeline
 
@@ -115,7 +119,9 @@ class ByteLevelTokenizer(SeparatedTwice):
         )
 
 
-def _model_of(vocab_file: File | None, merges_file: File | None, tokenizer_file: File | None) -> ByteLevelModel:
+def _model_of(
+    vocab_file: File | None, merges_file: File | None, tokenizer_file: File | None
+) -> ByteLevelModel:
     if vocab_file is not None and merges_file is not None:
         return ByteLevelModel(read_vocabulary(Path(vocab_file)), read_merges(Path(merges_file)))
     if tokenizer_file is not None:
@@ -184,7 +190,9 @@ class RobertaTokenizer(ByteLevelTokenizer, PreTrainedTokenizer):
         if tokenizer_file is not None:
             added = added_in(read_tokenizer_json(tokenizer_file))
             kwargs["added_tokens_decoder"] = added | (kwargs.get("added_tokens_decoder") or {})
-        core = ByteLevelBPE(model, add_prefix_space=add_prefix_space, trim_offsets=trim_offsets, errors=errors)
+        core = ByteLevelBPE(
+            model, add_prefix_space=add_prefix_space, trim_offsets=trim_offsets, errors=errors
+        )
         pipeline = SplitPipeline(core, trim_added=trim_offsets, prefix_words=True)
         self._make(pipeline, named, kwargs, errors, add_prefix_space, trim_offsets)
 
@@ -234,7 +242,8 @@ class RobertaTokenizerFast(ByteLevelTokenizer, PreTrainedTokenizerFast):
         legacy, tokenizer = file_or_object(kwargs, tokenizer_file)
         if tokenizer is not None and (legacy or not _is_published(tokenizer)):
             self._odd_to_longer = legacy
-            return self._make(self._follow(tokenizer), named, kwargs, *made)
+            self._make(self._follow(tokenizer), named, kwargs, *made)
+            return
         if tokenizer is None:
             model = _model_of(vocab_file, merges_file, None)
         else:
@@ -242,11 +251,12 @@ class RobertaTokenizerFast(ByteLevelTokenizer, PreTrainedTokenizerFast):
             kwargs["added_tokens_decoder"] = added_in(tokenizer) | (kwargs.get("added_tokens_decoder") or {})
         from robertakit.tokenizers.fast_bpe import FastByteLevelBPE
 
-        core = FastByteLevelBPE(model, add_prefix_space=add_prefix_space, trim_offsets=trim_offsets, errors=errors)
+        core = FastByteLevelBPE(
+            model, add_prefix_space=add_prefix_space, trim_offsets=trim_offsets, errors=errors
+        )
         self._make(SplitPipeline(core, trim_added=trim_offsets, prefix_words=True), named, kwargs, *made)
         if legacy:
             self._pipeline, self._odd_to_longer = self._follow(json.loads(self._tokenizer_json())), True
-        return None
 
     def train_new_from_iterator(
         self, text_iterator: Iterable[str] | Iterable[Sequence[str]], vocab_size: int, **kwargs: Any
@@ -263,7 +273,8 @@ class RobertaTokenizerFast(ByteLevelTokenizer, PreTrainedTokenizerFast):
         with TemporaryDirectory() as folder:
             train_byte_level_bpe(texts_of(text_iterator), vocab_size, folder, **kwargs)
             files = (Path(folder) / "vocab.json", Path(folder) / "merges.txt")
-            settings = {name: value for name, value in self.init_kwargs.items() if name != "added_tokens_decoder"}
+            settings: dict[str, Any] = {**self.init_kwargs}
+            settings.pop("added_tokens_decoder", None)
             return type(self)(*files, **settings)
 
 

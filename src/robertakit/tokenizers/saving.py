@@ -27,16 +27,22 @@ def save(
     """Write all files of a tokenizer; see `PreTrainedTokenizerBase.save_pretrained`."""
     vocabulary = tokenizer._vocabulary_files()
     if legacy_format is False and not tokenizer.is_fast:
-        raise ArgumentError(given="legacy_format=False for a slow tokenizer", hint="a slow one has no tokenizer.json")
+        raise ArgumentError(
+            given="legacy_format=False for a slow tokenizer", hint="a slow one has no tokenizer.json"
+        )
     if legacy_format is True and not vocabulary:
-        raise ArgumentError(given="legacy_format=True", hint="this pipeline has no vocabulary files of a slow class")
+        raise ArgumentError(
+            given="legacy_format=True", hint="this pipeline has no vocabulary files of a slow class"
+        )
     files = {
         CONFIG: _json(config_of(tokenizer)),
         SPECIAL: _json(special_tokens_of(tokenizer)),
     }
     if legacy_format is not False:
         files |= vocabulary
-        beyond = {token: id for token, id in tokenizer.added_tokens_encoder.items() if id >= tokenizer.vocab_size}
+        beyond = {
+            token: id for token, id in tokenizer.added_tokens_encoder.items() if id >= tokenizer.vocab_size
+        }
         if beyond:
             files[ADDED] = _json(beyond)
     if tokenizer.is_fast and legacy_format is not True:
@@ -46,7 +52,10 @@ def save(
 
 
 def save_files(
-    folder: str | os.PathLike[str], files: Mapping[str, bytes], prefix: str | None, stale: list[str] | None = None
+    folder: str | os.PathLike[str],
+    files: Mapping[str, bytes],
+    prefix: str | None,
+    stale: list[str] | None = None,
 ) -> tuple[str, ...]:
     """Write files under their names, with `prefix` and a hyphen before them; return their paths."""
     start = f"{prefix}-" if prefix else ""
@@ -67,7 +76,9 @@ def config_of(tokenizer: PreTrainedTokenizerBase) -> dict[str, object]:
     config = {
         **tokenizer._kept,
         **constructor,
-        "added_tokens_decoder": {str(id): token.as_dict() for id, token in tokenizer.added_tokens_decoder.items()},
+        "added_tokens_decoder": {
+            str(id): token.as_dict() for id, token in tokenizer.added_tokens_decoder.items()
+        },
         **extra,
         "clean_up_tokenization_spaces": tokenizer.clean_up_tokenization_spaces,
         "model_max_length": length if length <= LARGEST_LENGTH else UNKNOWN_LENGTH,

@@ -111,7 +111,10 @@ class SpecialTokensMixin:
     @property
     def additional_special_tokens_ids(self) -> list[int]:
         """Their ids."""
-        return [self._id_of_special("additional_special_tokens", token) for token in self.additional_special_tokens]
+        return [
+            self._id_of_special("additional_special_tokens", token)
+            for token in self.additional_special_tokens
+        ]
 
     @property
     def special_tokens_map(self) -> dict[str, str | list[str]]:
@@ -119,7 +122,9 @@ class SpecialTokensMixin:
         found: dict[str, str | list[str]] = {
             name: str(self._named[name]) for name in self._names_in_order() if name in self._named
         }
-        return found | ({"additional_special_tokens": self.additional_special_tokens} if self._additional else {})
+        return found | (
+            {"additional_special_tokens": self.additional_special_tokens} if self._additional else {}
+        )
 
     @property
     def special_tokens_map_extended(self) -> dict[str, AddedToken | list[AddedToken]]:
@@ -197,7 +202,9 @@ class SpecialTokensMixin:
         Returns:
             How many ids are new. Where it is not 0, resize the model's embeddings.
         """
-        tokens = [added_token(token, special=True if special_tokens else None) for token in _tokens(new_tokens)]
+        tokens = [
+            added_token(token, special=True if special_tokens else None) for token in _tokens(new_tokens)
+        ]
         fresh = [token for token in tokens if token.special and token.content not in self.all_special_tokens]
         if fresh:
             self._additional = [*self._additional, *fresh]

@@ -112,7 +112,7 @@ class VocabularyMixin(SpecialTokensMixin):
     @overload
     def convert_tokens_to_ids(self, tokens: str) -> int: ...
     @overload
-    def convert_tokens_to_ids(self, tokens: Sequence[str]) -> list[int]: ...
+    def convert_tokens_to_ids(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
         """Return the id of a token, or the ids of several; a token that is not known has the id of `<unk>`.
 
@@ -125,7 +125,9 @@ class VocabularyMixin(SpecialTokensMixin):
         if id is None and self.unk_token is not None:
             id = self.unk_token_id
         if id is None:
-            raise InputError(given=f"the token {tokens!r}", expected="a token of the vocabulary, which has no <unk>")
+            raise InputError(
+                given=f"the token {tokens!r}", expected="a token of the vocabulary, which has no <unk>"
+            )
         return id
 
     def _tokens_to_ids(self, tokens: Sequence[str]) -> list[int]:
@@ -134,7 +136,7 @@ class VocabularyMixin(SpecialTokensMixin):
     @overload
     def convert_ids_to_tokens(self, ids: int, skip_special_tokens: bool = False) -> str: ...
     @overload
-    def convert_ids_to_tokens(self, ids: Sequence[int], skip_special_tokens: bool = False) -> list[str]: ...
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any: ...
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> str | list[str]:
         """Return the token of an id, or the tokens of several (a list, array or tensor).
 
@@ -284,7 +286,9 @@ class VocabularyMixin(SpecialTokensMixin):
         """
         if already_has_special_tokens:
             if token_ids_1 is not None:
-                raise InputError(given="a second list beside a row that has its special tokens", expected="one row")
+                raise InputError(
+                    given="a second list beside a row that has its special tokens", expected="one row"
+                )
             special = self._skipped()
             return [int(id in special) for id in token_ids_0]
         marked = self.build_inputs_with_special_tokens(
@@ -318,7 +322,9 @@ def listed_ids(ids: Any) -> list[int]:
     for id in ids:
         if not hasattr(id, "__index__"):
             raise InputError(
-                given=f"{type(id).__name__} among ids", expected="whole numbers", hint="batch_decode takes lists of lists"
+                given=f"{type(id).__name__} among ids",
+                expected="whole numbers",
+                hint="batch_decode takes lists of lists",
             )
         found.append(id.__index__())
     return found

@@ -72,7 +72,9 @@ def _model_of(vocab_file: File | None, tokenizer_file: File | None) -> SentenceP
                 hint="the fast class follows other pipelines as they are",
             )
         return unigram_model(tokenizer)
-    raise ArgumentError(given="no vocabulary", expected="vocab_file, a sentencepiece.bpe.model, or tokenizer_file")
+    raise ArgumentError(
+        given="no vocabulary", expected="vocab_file, a sentencepiece.bpe.model, or tokenizer_file"
+    )
 
 
 class XLMRobertaTokenizer(SentencePieceTokenizer, PreTrainedTokenizer):
@@ -147,7 +149,10 @@ class XLMRobertaTokenizerFast(SentencePieceTokenizer, PreTrainedTokenizerFast):
             faults, and `tokenizer_object`, a `tokenizers.Tokenizer`, in place of files.
     """
 
-    vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": MODEL_FILE, "tokenizer_file": "tokenizer.json"}
+    vocab_files_names: ClassVar[dict[str, str]] = {
+        "vocab_file": MODEL_FILE,
+        "tokenizer_file": "tokenizer.json",
+    }
     slow_tokenizer_class = XLMRobertaTokenizer
     _own_settings = frozenset({"sp_model_kwargs"})
 
@@ -171,7 +176,8 @@ class XLMRobertaTokenizerFast(SentencePieceTokenizer, PreTrainedTokenizerFast):
         legacy, tokenizer = file_or_object(kwargs, tokenizer_file)
         if tokenizer is not None and (legacy or not _is_published(tokenizer)):
             self._odd_to_longer = legacy
-            return self._start(self._follow(tokenizer), named, kwargs, own)
+            self._start(self._follow(tokenizer), named, kwargs, own)
+            return
         if tokenizer is None:
             model = _model_of(vocab_file, None)
         else:
@@ -182,8 +188,10 @@ class XLMRobertaTokenizerFast(SentencePieceTokenizer, PreTrainedTokenizerFast):
         core = FastUnigram(model, sampling=Sampling.from_options(self.sp_model_kwargs))
         self._start(SplitPipeline(core, unknown=UNKNOWN), named, kwargs, own)
         if legacy:
-            self._pipeline, self._odd_to_longer = self._follow(json.loads(self._tokenizer_json(converted=True))), True
-        return None
+            self._pipeline, self._odd_to_longer = (
+                self._follow(json.loads(self._tokenizer_json(converted=True))),
+                True,
+            )
 
     def train_new_from_iterator(
         self, text_iterator: Iterable[str] | Iterable[Sequence[str]], vocab_size: int, **kwargs: Any
@@ -199,5 +207,6 @@ class XLMRobertaTokenizerFast(SentencePieceTokenizer, PreTrainedTokenizerFast):
 
         with TemporaryDirectory() as folder:
             train_unigram(texts_of(text_iterator), vocab_size, folder, **kwargs)
-            settings = {name: value for name, value in self.init_kwargs.items() if name != "added_tokens_decoder"}
+            settings: dict[str, Any] = {**self.init_kwargs}
+            settings.pop("added_tokens_decoder", None)
             return type(self)(Path(folder) / MODEL_FILE, **settings)
