@@ -10,7 +10,12 @@ from robertakit import auto
 from robertakit.architecture import HEADS
 from robertakit.auto import choose_engine, device_name, engine_of, load_engine, model_class_name
 from robertakit.configuration import RobertaConfig
-from robertakit.errors import ArgumentError, InputError
+from robertakit.errors import ArgumentError, DependencyError, InputError
+
+
+@pytest.fixture(autouse=True)
+def children_see_the_source(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(root / "src"))
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +97,36 @@ def test_every_head_has_an_automatic_class() -> None:
     assert {getattr(auto, name).head for name in auto.__all__ if name.startswith("AutoModel")} == set(HEADS)
 
 
-def test_automatic_class_loads_the_class_that_the_configuration_names(tiny: Path) -> None:
+def test_automatic_class_makes_the_class_that_the_configuration_names(tiny: Path) -> None:
     torch = pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
-    model = auto.AutoModelForMaskedLM.from_pretrained(tiny)
-    assert type(model) is torch.RobertaForMaskedLM
-    assert model.config.vocab_size == RobertaConfig.from_pretrained(tiny).vocab_size
-    assert type(auto.AutoModelForMaskedLM.from_config(model.config)) is torch.RobertaForMaskedLM
+    config = RobertaConfig.from_pretrained(tiny)
+    assert type(auto.AutoModelForMaskedLM.from_config(config)) is torch.RobertaForMaskedLM
+    assert type(auto.AutoModel.from_config(config, add_pooling_layer=False)) is torch.RobertaModel
+
+
+class Given:
+    """Stands in for a model class, and keeps what it was given."""
+
+    @classmethod
+    def from_pretrained(cls, name: object, *inputs: object, **arguments: object) -> tuple[object, ...]:
+        return name, inputs, arguments
+
+
+def test_automatic_class_reads_the_configuration_once_and_hands_on_the_rest(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto._AutoModel, "_model_class", classmethod(lambda cls, config: Given))
+    name, inputs, arguments = auto.AutoModelForMaskedLM.from_pretrained(
+        tiny, num_labels=5, subfolder="", dtype="float64"
+    )
+    assert (name, inputs, set(arguments)) == (tiny, (), {"config", "dtype", "subfolder"})
+    assert arguments["config"].num_labels == 5
+    own = RobertaConfig()
+    assert auto.AutoModelForMaskedLM.from_pretrained(tiny, config=own)[2] == {"config": own}
+    assert auto.AutoModelForMaskedLM.from_pretrained("x", config=tiny)[2]["config"].vocab_size == 417
+
+
+def test_what_a_framework_lacks_is_one_sentence(tiny: Path) -> None:
+    pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+    with pytest.raises(DependencyError, match="RobertaForQuestionAnswering is not part of this version"):
+        auto.AutoModelForQuestionAnswering.from_pretrained(tiny)

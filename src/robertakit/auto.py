@@ -94,6 +94,7 @@ ENGINES: dict[str, tuple[str, str | None]] = {
 _FRAMEWORKS = {"np": "numpy", "pt": "torch", "tf": "tensorflow", "flax": "jax"}
 #: Arguments that say where a checkpoint is; its configuration, tokenizer and weights are all found by them.
 LOCATION = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+_OF_MODEL = ("dtype", "torch_dtype")
 _FAMILIES = {"roberta": "Roberta", "xlm-roberta": "XLMRoberta", "camembert": "Camembert"}
 
 
@@ -284,10 +285,17 @@ class _AutoModel:
         else:
             # Fields of the configuration may be given as arguments (num_labels=3), as in the reference.
             source = pretrained_model_name_or_path if given is None else str(given)
-            where = {name: arguments[name] for name in LOCATION if name in arguments}
-            config, rest = AutoConfig.from_pretrained(source, return_unused_kwargs=True, **arguments)
-            arguments = {**rest, **where}
+            # Where the files are concerns the weights too, and a dtype is the model's although a field is called so.
+            kept = {name: arguments[name] for name in (*LOCATION, *_OF_MODEL) if name in arguments}
+            asked = {name: value for name, value in arguments.items() if name not in _OF_MODEL}
+            config, rest = AutoConfig.from_pretrained(source, return_unused_kwargs=True, **asked)
+            arguments = {**rest, **kept}
         chosen = cls._model_class(config)
+        if not hasattr(chosen, "from_pretrained"):
+            raise DependencyError(
+                given=f"{config.model_type} models are not loaded in {cls.framework} in this version",
+                hint="robertakit.numpy.load loads every head",
+            )
         return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, config=config, **arguments)
 
     @classmethod

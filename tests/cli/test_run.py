@@ -20,6 +20,11 @@ PARIS = "The capital of France is <mask>."
 PIZZA = "I love <mask> and I like pasta."
 
 
+@pytest.fixture(autouse=True)
+def children_see_the_source(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(root / "src"))
+
+
 @pytest.fixture(scope="module")
 def tiny(golden: Path) -> Path:
     return golden / "fill_mask" / "roberta"

@@ -21,6 +21,11 @@ from robertakit.tasks.pipeline import TASKS
 TEXT = "The capital of France is <mask>."
 
 
+@pytest.fixture(autouse=True)
+def children_see_the_source(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(root / "src"))
+
+
 @pytest.fixture(scope="module")
 def tiny(folder_of: Callable[[str], Path]) -> Path:
     return folder_of("roberta")

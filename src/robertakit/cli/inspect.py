@@ -46,10 +46,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tokenizer(path: str, revision: str | None, report: "CheckpointReport") -> dict[str, str | int | None]:
     """Load the tokenizer and tell of it; what is wrong with it joins the report's trouble."""
-    from robertakit.tokenizers import AutoTokenizer
+    from robertakit.tokenizers.auto import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision or "main")
     except RobertakitError as error:
         report.trouble.append(f"the tokenizer: {error}")
         return {}

@@ -1,8 +1,8 @@
 """Fill-mask: which words stand in place of ``<mask>``, and how likely each is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from robertakit.batch import Encoding
 from robertakit.errors import ArgumentError, InputError, NoMask, TokenizerError
 from robertakit.tasks.frame import Answer, Arrays, Options, Pipeline, Prepared, count, shortened
-from robertakit.tokenizers import PreTrainedTokenizerBase
+from robertakit.tokenizers.batch_encoding import BatchEncoding
+from robertakit.tokenizers.pretrained import PreTrainedTokenizerBase
 
 __all__ = ["FillMaskOptions", "FillMaskPipeline", "MaskedText"]
 
@@ -129,7 +130,8 @@ class FillMaskPipeline(Pipeline[MaskedText, FillMaskOptions, Scores]):
             if not isinstance(item, str):
                 raise InputError(given=f"a text of type {type(item).__name__}", expected="str")
         texts = [str(item) for item in inputs]
-        encoded = self.tokenizer(texts, **{"verbose": False, **(options.tokenizer_kwargs or {})})
+        tokenize = cast("Callable[..., BatchEncoding]", self.tokenizer)  # whatever arguments the caller names
+        encoded = tokenize(texts, **{"verbose": False, **(options.tokenizer_kwargs or {})})
         prepared: list[MaskedText | InputError] = []
         for index, text in enumerate(texts):
             real = encoded["attention_mask"][index]

@@ -20,7 +20,7 @@ from robertakit.architecture import HEADS
 from robertakit.auto import engine_of
 from robertakit.batch import Batch, Encoding, longest_input, plan
 from robertakit.errors import ArgumentError, InputError, RobertakitError, TooLong, listed
-from robertakit.tokenizers import PreTrainedTokenizerBase
+from robertakit.tokenizers.pretrained import PreTrainedTokenizerBase
 
 __all__ = ["Answer", "AnyPipeline", "Options", "Pipeline", "Prepared", "count", "shortened"]
 

@@ -11,7 +11,8 @@ from robertakit.configuration import AutoConfig, PretrainedConfig
 from robertakit.errors import ArgumentError, InputError, listed
 from robertakit.tasks.fill_mask import FillMaskPipeline
 from robertakit.tasks.frame import AnyPipeline
-from robertakit.tokenizers import AutoTokenizer, PreTrainedTokenizerBase
+from robertakit.tokenizers.auto import AutoTokenizer
+from robertakit.tokenizers.pretrained import PreTrainedTokenizerBase
 
 __all__ = ["TASKS", "pipeline"]
 
@@ -227,4 +228,5 @@ def _head_of(config: str | Path | PretrainedConfig, where: Mapping[str, object])
 def _tokenizer(given: object, use_fast: bool, where: Mapping[str, object]) -> PreTrainedTokenizerBase:
     if isinstance(given, PreTrainedTokenizerBase):
         return given
-    return AutoTokenizer.from_pretrained(given, use_fast=use_fast, **where)
+    load = cast("Callable[..., PreTrainedTokenizerBase]", AutoTokenizer.from_pretrained)
+    return load(given, use_fast=use_fast, **where)
