@@ -1,0 +1,452 @@
+"""Places: local folders, the Hub's cache of links, and the Hub's protocol as a local stand-in speaks it."""
+
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from robertakit.errors import CorruptFile, NotFound, SaveFailed
+from robertakit.files import (
+    finish_interrupted_save,
+    is_plain_name,
+    locate,
+    read_json,
+    text_writer,
+    write_atomically,
+)
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+OLDER = "89abcdef0123456789abcdef0123456789abcdef"
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+
+
+# --- local places ---
+
+
+def folder_of(path: Path, **files: str) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (path / name.replace("__", ".")).write_text(text)
+    return path
+
+
+def test_local_folder(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "model", config__json="{}")
+    place = locate(folder)
+    assert place.path_of("config.json") == folder / "config.json"
+    assert place.path_of("vocab.json") is None
+    assert place.commit is None
+    with pytest.raises(NotFound, match=r"has no vocab\.json.*it holds config\.json"):
+        place.require("vocab.json")
+
+
+def test_local_file_names_its_folder(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "model", config__json="{}", weights="")
+    place = locate(folder / "weights")
+    assert (place.folder, place.filename) == (folder, "weights")
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder_of(tmp_path / "model", config__json="{}")
+    assert locate("~/model").require("config.json").is_file()
+
+
+def test_subfolder(tmp_path: Path) -> None:
+    folder_of(tmp_path / "model" / "encoder", config__json="{}")
+    assert locate(tmp_path / "model", subfolder="encoder").require("config.json").is_file()
+    with pytest.raises(NotFound, match="no subfolder 'decoder'"):
+        locate(tmp_path / "model", subfolder="decoder")
+
+
+@pytest.mark.parametrize(
+    "name", ["./nowhere", "/nowhere/at/all", "../nowhere", "a/b/c", "~/nowhere", "a\\b", "", "a b"]
+)
+def test_what_can_only_be_a_path_is_not_looked_up_on_the_hub(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = name or str(tmp_path / "empty")
+    with pytest.raises(NotFound, match="there is no folder"):
+        locate(name)
+
+
+def test_sentence_transformers_layout(tmp_path: Path) -> None:
+    modules = [
+        {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"idx": 0, "path": "0_Transformer", "type": "sentence_transformers.models.Transformer"},
+    ]
+    folder_of(tmp_path, modules__json=json.dumps(modules))
+    folder_of(tmp_path / "0_Transformer", config__json="{}")
+    folder_of(tmp_path / "1_Pooling", config__json="wrong one")
+    assert locate(tmp_path).require("config.json") == tmp_path / "0_Transformer" / "config.json"
+    (tmp_path / "config.json").write_text("{}")  # the newer layout has the Transformer at the top
+    assert locate(tmp_path).require("config.json") == tmp_path / "config.json"
+
+
+@pytest.mark.parametrize("path", ["../elsewhere", "/etc", "a/../../b"])
+def test_modules_cannot_lead_outside(tmp_path: Path, path: str) -> None:
+    folder_of(
+        tmp_path,
+        modules__json=json.dumps([{"path": path, "type": "sentence_transformers.models.Transformer"}]),
+    )
+    with pytest.raises(CorruptFile, match="no Transformer module inside"):
+        locate(tmp_path)
+
+
+def test_snapshot_of_the_cache_is_made_of_links(tmp_path: Path) -> None:
+    folder_of(tmp_path / "blobs", abc="{}")
+    snapshot = folder_of(tmp_path / "snapshots" / COMMIT)
+    (snapshot / "config.json").symlink_to("../../blobs/abc")
+    (snapshot / "gone.json").symlink_to("../../blobs/gone")
+    assert locate(snapshot).require("config.json").read_text() == "{}"
+    assert locate(snapshot).path_of("gone.json") is None
+
+
+def test_local_path_never_imports_the_hub_client(tmp_path: Path) -> None:
+    folder_of(tmp_path, config__json="{}")
+    code = (
+        "import sys; from robertakit.files import locate; locate(sys.argv[1]).require('config.json');"
+        "sys.exit('huggingface_hub' in sys.modules or 'numpy' in sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(SOURCE)}
+    assert (
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=False).returncode
+        == 0
+    )
+
+
+# --- the Hub ---
+
+Answer = Callable[[str], bytes | int | None]
+
+
+class StandIn:
+    """Serves repositories as the Hub does: HEAD and GET below ``/resolve/``, with its headers and error codes."""
+
+    def __init__(self) -> None:
+        self.files: dict[tuple[str, str, str], bytes] = {}
+        self.branches = {"main": COMMIT, "v1": OLDER}
+        self.requests: list[tuple[str, str]] = []
+        self.tokens: list[str | None] = []
+        self.gated: set[str] = set()
+        self.redirected = False
+        stand_in = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_HEAD(self) -> None:
+                stand_in.answer(self, with_body=False)
+
+            def do_GET(self) -> None:
+                stand_in.answer(self, with_body=True)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
+
+    def add(self, repository: str, filename: str, content: str, commit: str = COMMIT) -> None:
+        self.files[repository, commit, filename] = content.encode()
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler, *, with_body: bool) -> None:
+        self.requests.append((handler.command, handler.path))
+        self.tokens.append(handler.headers.get("Authorization"))
+        path = handler.path.partition("?")[0].removeprefix("/storage")
+        repository, found, rest = path.lstrip("/").partition("/resolve/")
+        revision, _, filename = rest.partition("/")
+        commit = self.branches.get(revision, revision)
+        known = {key[0] for key in self.files}
+        body = self.files.get((repository, commit, filename))
+        headers = {"X-Repo-Commit": commit}
+        status = 200
+        if repository in self.gated:
+            status, headers = 403, {"X-Error-Code": "GatedRepo"}
+        elif not found or repository not in known:
+            status, headers = 404, {"X-Error-Code": "RepoNotFound"}
+        elif commit not in {key[1] for key in self.files}:
+            status, headers = 404, {"X-Error-Code": "RevisionNotFound"}
+        elif body is None:
+            status, headers["X-Error-Code"] = 404, "EntryNotFound"
+        elif self.redirected and not handler.path.startswith("/storage"):
+            status, headers["Location"] = 302, f"{self.endpoint}/storage{path}"
+            headers |= {
+                "X-Linked-Etag": f'"{hashlib.sha256(body).hexdigest()}"',
+                "X-Linked-Size": str(len(body)),
+            }
+            body = b""
+        else:
+            headers["ETag"] = f'"{hashlib.sha1(body).hexdigest()}"'
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(body or b"")))
+        handler.end_headers()
+        if with_body and body:
+            handler.wfile.write(body)
+
+    def fetched(self) -> list[str]:
+        return [
+            path.rpartition("/")[2]
+            for command, path in self.requests
+            if command == "GET" and "/resolve/" in path
+        ]
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
+    stand_in = StandIn()
+    for variable in (
+        "HF_TOKEN",
+        "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE",
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+    ):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", stand_in.endpoint)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    stand_in.add("org/model", "config.json", '{"a": 1}')
+    stand_in.add("org/model", "model.safetensors", "weights")
+    stand_in.add("org/model", "tf_model.h5", "large and not asked for")
+    stand_in.add("org/model", "encoder/config.json", '{"b": 2}')
+    stand_in.add("org/model", "config.json", '{"a": 0}', OLDER)
+    yield stand_in
+    stand_in.close()
+
+
+def test_only_what_is_asked_for_is_fetched_and_once(hub: StandIn, tmp_path: Path) -> None:
+    place = locate("org/model")
+    assert place.require("config.json").read_text() == '{"a": 1}'
+    assert place.require("model.safetensors").read_text() == "weights"
+    assert place.path_of("vocab.json") is None
+    assert hub.fetched() == ["config.json", "model.safetensors"]
+    locate("org/model").require("model.safetensors")
+    assert hub.fetched() == ["config.json", "model.safetensors"]
+    assert place.commit == COMMIT
+    assert place.require("config.json").is_relative_to(tmp_path / "home" / "hub" / "models--org--model")
+    assert place.names() == ["config.json", "model.safetensors"]
+
+
+def test_redirect_to_storage_is_followed(hub: StandIn) -> None:
+    hub.redirected = True
+    assert locate("org/model").require("model.safetensors").read_text() == "weights"
+
+
+def test_all_files_come_from_one_commit(hub: StandIn) -> None:
+    place = locate("org/model")
+    newer = "f" * 40
+    hub.branches["main"] = newer  # someone pushes in between
+    hub.add("org/model", "model.safetensors", "newer weights", newer)
+    assert place.require("model.safetensors").read_text() == "weights"
+
+
+def test_revision(hub: StandIn) -> None:
+    assert locate("org/model", revision="v1").require("config.json").read_text() == '{"a": 0}'
+    assert locate("org/model", revision=OLDER).require("config.json").read_text() == '{"a": 0}'
+    with pytest.raises(NotFound, match="no revision 'v9'"):
+        locate("org/model", revision="v9")
+
+
+def test_subfolder_of_a_repository(hub: StandIn) -> None:
+    place = locate("org/model", subfolder="encoder")
+    assert place.require("config.json").read_text() == '{"b": 2}'
+    assert place.commit == COMMIT
+
+
+def test_sentence_transformers_repository(hub: StandIn) -> None:
+    modules = [{"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]
+    hub.add("org/sentences", "modules.json", json.dumps(modules))
+    hub.add("org/sentences", "0_Transformer/config.json", "{}")
+    assert locate("org/sentences").require("config.json").parent.name == "0_Transformer"
+
+
+def test_force_download_fetches_again(hub: StandIn) -> None:
+    locate("org/model")
+    locate("org/model", force_download=True)
+    assert hub.fetched() == ["config.json", "config.json"]
+
+
+def test_token_is_sent(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    locate("org/model", token="hf_given")
+    assert hub.tokens[-1] == "Bearer hf_given"
+    monkeypatch.setenv("HF_TOKEN", "hf_environment")
+    locate("org/model", force_download=True)
+    assert hub.tokens[-1] == "Bearer hf_environment"
+    locate("org/model", force_download=True, token=False)
+    assert hub.tokens[-1] is None
+
+
+def test_cache_dir_and_environment(hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = tmp_path / "given"
+    assert locate("org/model", cache_dir=given).require("config.json").is_relative_to(given)
+    for variable in ("HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+        assert locate("org/model").require("config.json").is_relative_to(tmp_path / variable)
+    for variable in ("PYTORCH_TRANSFORMERS_CACHE", "TRANSFORMERS_CACHE"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+        with pytest.warns(FutureWarning, match=f"^{variable} is honoured; its name today is HF_HUB_CACHE"):
+            place = locate("org/model")
+        assert place.require("config.json").is_relative_to(tmp_path / variable)
+
+
+@pytest.mark.parametrize("how", ["argument", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+def test_offline_uses_the_cache_alone(hub: StandIn, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    locate("org/model").require("model.safetensors")
+    asked = len(hub.requests)
+    if how != "argument":
+        monkeypatch.setenv(how, "1")
+    place = locate("org/model", local_files_only=how == "argument")
+    assert place.require("model.safetensors").read_text() == "weights"
+    assert place.path_of("vocab.json") is None
+    with pytest.raises(NotFound, match=r"'org/other' was not found: .*the Hub was not asked"):
+        locate("org/other", local_files_only=how == "argument")
+    assert len(hub.requests) == asked
+
+
+def test_unreachable_hub_serves_from_the_cache(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    locate("org/model")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens on the discard port
+    assert locate("org/model").require("config.json").read_text() == '{"a": 1}'
+    with pytest.raises(
+        NotFound, match=r"'org/other' was not found: no folder 'org/other', .* cannot be reached"
+    ):
+        locate("org/other")
+
+
+def test_what_was_tried_is_said(hub: StandIn, tmp_path: Path) -> None:
+    with pytest.raises(NotFound) as caught:
+        locate("org/nowhere")
+    text = str(caught.value)
+    assert (
+        f"no folder 'org/nowhere', nothing under that name in the cache '{tmp_path / 'home' / 'hub'}'" in text
+    )
+    assert f"at {hub.endpoint} the Hub has no such repository" in text
+    assert "token" in text
+    hub.gated.add("org/model")
+    with pytest.raises(NotFound, match=r"gated.*accept its terms and pass token"):
+        locate("org/model")
+
+
+def test_a_local_folder_wins_over_the_hub(
+    hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(tmp_path / "org" / "model", config__json="local")
+    monkeypatch.chdir(tmp_path)
+    assert locate("org/model").require("config.json").read_text() == "local"
+    assert hub.requests == []
+
+
+# --- writing ---
+
+
+def test_names_that_may_stand_in_files() -> None:
+    assert is_plain_name("model-00001-of-00002.safetensors")
+    for name in (
+        "",
+        ".",
+        "..",
+        "a/b",
+        "/a",
+        "a\\b",
+        "c:a",
+        ".hidden",
+        "a\0",
+        "a\n",
+        "a" * 256,
+        None,
+        7,
+        ["a"],
+    ):
+        assert not is_plain_name(name)
+
+
+def test_write_replaces_and_removes(tmp_path: Path) -> None:
+    folder_of(tmp_path, a="old", b="old", c="other")
+    write_atomically(tmp_path, {"a": text_writer("new"), "d": text_writer("ü")}, remove=["b", "nowhere"])
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "a": "new",
+        "c": "other",
+        "d": "ü",
+    }
+
+
+def test_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    folder_of(tmp_path, a="old")
+
+    def fail(file: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_atomically(tmp_path, {"a": text_writer("new"), "b": fail})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}
+
+
+@pytest.mark.parametrize("name", ["../a", "/a", "a/b", ".a", ""])
+def test_names_outside_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SaveFailed, match="plain names"):
+        write_atomically(tmp_path / "folder", {name: text_writer("x")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def interrupted(folder: Path, *, done: int) -> None:
+    """A save of two files that was cut after its commit note and ``done`` renames."""
+    folder_of(folder, a="new" if done else "old", b="old", c="earlier")
+    save = "0123456789abcdef"
+    note = {"files": ["a", "b"], "remove": ["c"]}
+    (folder / f".{save}.robertakit-commit").write_text(json.dumps(note))
+    for name in ["a", "b"][done:]:
+        (folder / f".{name}.{save}.robertakit-part").write_text("new")
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_locate_finishes_what_was_cut_off(tmp_path: Path, done: int) -> None:
+    interrupted(tmp_path, done=done)
+    locate(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "b": "new"}
+
+
+def test_two_may_finish_it_at_once(tmp_path: Path) -> None:
+    interrupted(tmp_path, done=0)
+    threads = [threading.Thread(target=finish_interrupted_save, args=(tmp_path,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "b": "new"}
+
+
+def test_temporaries_without_a_commit_note_are_nothing(tmp_path: Path) -> None:
+    folder_of(tmp_path, a="old")
+    (tmp_path / ".a.0123456789abcdef.robertakit-part").write_text("ne")
+    locate(tmp_path)
+    assert (tmp_path / "a").read_text() == "old"
+    write_atomically(tmp_path, {"b": text_writer("new")})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_json_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("[1, 2]")
+    assert read_json(path) == [1, 2]
+    with pytest.raises(CorruptFile, match="at most 5"):
+        read_json(path, limit=5)
+    for text in ("{", "[" * 10**6):
+        path.write_text(text)
+        with pytest.raises(CorruptFile, match="not JSON"):
+            read_json(path)
