@@ -47,15 +47,13 @@ def cross_entropy(logits: Array, labels: NDArray[np.integer], ignored: int = IGN
 
 def token_loss(logits: Array, labels: ArrayLike) -> Array:
     """Cross-entropy of a label for each token: logits (B, L, C), labels (B, L)."""
-    targets = _integers("labels", labels)
-    _same_shape("labels", targets.shape, logits.shape[:-1])
+    targets = _token_labels(labels, logits.shape[:-1])
     return cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
 
 
 def causal_lm_loss(logits: Array, labels: ArrayLike) -> Array:
     """Cross-entropy of the next token: the logits of a token predict the label after it."""
-    targets = _integers("labels", labels)
-    _same_shape("labels", targets.shape, logits.shape[:-1])
+    targets = _token_labels(labels, logits.shape[:-1])
     return token_loss(logits[:, :-1], targets[:, 1:])
 
 
@@ -109,10 +107,16 @@ def _integers(name: str, labels: ArrayLike) -> NDArray[np.integer]:
 
 
 def _same_shape(name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if given == expected:
-        return
-    if len(given) == len(expected) == 2 and given[0] == expected[0]:
+    if given != expected:
+        raise BadShape(given=f"{name} of shape {given}", expected=f"{expected}")
+
+
+def _token_labels(labels: ArrayLike, expected: tuple[int, ...]) -> NDArray[np.integer]:
+    """Labels (B, L); the common slip, another tokenization's length, is told by both lengths."""
+    targets = _integers("labels", labels)
+    if targets.ndim == len(expected) == 2 and len(targets) == expected[0] and targets.shape[1] != expected[1]:
         raise BadShape(
-            given=f"{name} of length {given[1]} with inputs of length {expected[1]}", expected="equal lengths"
+            given=f"labels of length {targets.shape[1]} with inputs of length {expected[1]}", expected="equal lengths"
         )
-    raise BadShape(given=f"{name} of shape {given}", expected=f"{expected}")
+    _same_shape("labels", targets.shape, expected)
+    return targets
