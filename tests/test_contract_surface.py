@@ -1,5 +1,6 @@
 """The surface: a light import, exported names that exist, the documented signatures, and a core without frameworks."""
 
+import ast
 import importlib
 import inspect
 import json
@@ -55,6 +56,13 @@ def test_all_names_are_sorted_and_resolve() -> None:
     for name in robertakit.__all__:
         assert getattr(robertakit, name) is not None
     assert set(robertakit.__all__) <= set(dir(robertakit))
+
+
+def test_type_checkers_see_every_home() -> None:
+    """What `__getattr__` finds at run time stands under TYPE_CHECKING for editors and mypy."""
+    tree = ast.parse((ROOT / "src" / "robertakit" / "__init__.py").read_text(encoding="utf-8"))
+    seen = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert set(robertakit._HOMES) <= seen
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
