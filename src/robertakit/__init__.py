@@ -7,14 +7,26 @@ TYPE_CHECKING = (
     False  # type checkers take it for typing's, whose import would cost what this file is here to save
 )
 if TYPE_CHECKING:
+    from robertakit.auto import *  # noqa: F403
     from robertakit.configuration import *  # noqa: F403
     from robertakit.errors import *  # noqa: F403
     from robertakit.outputs import *  # noqa: F403
+    from robertakit.tasks import *  # noqa: F403
 
 __version__ = "0.1.0"
 
 #: Where each public name lives.
 _HOMES = {
+    "robertakit.auto": (
+        "AutoModel",
+        "AutoModelForCausalLM",
+        "AutoModelForMaskedLM",
+        "AutoModelForMultipleChoice",
+        "AutoModelForPreTraining",
+        "AutoModelForQuestionAnswering",
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+    ),
     "robertakit.configuration": (
         "AutoConfig",
         "CamembertConfig",
@@ -22,6 +34,7 @@ _HOMES = {
         "RobertaConfig",
         "XLMRobertaConfig",
     ),
+    "robertakit.tasks": ("FillMaskPipeline", "Pipeline", "PipelineException", "pipeline"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605
