@@ -13,7 +13,7 @@ from typing import BinaryIO, TypeGuard
 
 import numpy as np
 
-from robertakit.checkpoints.tensors import BITS, ITEM_SIZES, StoredTensor
+from robertakit.checkpoints.tensors import BITS, ITEM_SIZES, MOST_VALUES, StoredTensor
 from robertakit.errors import CorruptFile, UnsupportedFormat
 
 __all__ = ["HEADER_LIMIT", "map_file", "read_safetensors", "write_safetensors"]
@@ -114,7 +114,7 @@ def _checked(
             raise CorruptFile(
                 given=f"tensor '{name:.100}' of '{path}' has no proper shape and offsets", hint=_AGAIN
             )
-        if math.prod(filter(None, shape)) >= 1 << 48:  # an empty one has no bytes that would bound its shape
+        if math.prod(filter(None, shape)) >= MOST_VALUES:
             raise CorruptFile(given=f"tensor '{name:.100}' of '{path}' has shape {shape}", hint=_AGAIN)
         if not isinstance(dtype, str) or dtype not in ITEM_SIZES:
             raise UnsupportedFormat(given=f"tensor '{name:.100}' of '{path}' has dtype {dtype!r:.50}")

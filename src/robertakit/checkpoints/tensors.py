@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from robertakit.errors import CorruptFile, UnsupportedFormat, listed
 
-__all__ = ["BITS", "FLOATS", "ITEM_SIZES", "StoredTensor", "as_stored", "strided_view"]
+__all__ = ["BITS", "FLOATS", "ITEM_SIZES", "MOST_VALUES", "StoredTensor", "as_stored", "strided_view"]
 
 #: Name of a dtype (safetensors' spelling) -> NumPy type of its bits. BF16 has none in NumPy: its bits are u16.
 BITS: Final[dict[str, np.dtype[np.generic]]] = {
@@ -39,6 +39,8 @@ BITS: Final[dict[str, np.dtype[np.generic]]] = {
 ITEM_SIZES: Final[dict[str, int]] = {name: bits.itemsize for name, bits in BITS.items()}
 #: Dtypes that a weight may have.
 FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
+#: No shape is larger; an empty one has no bytes that would bound it.
+MOST_VALUES: Final = 1 << 48
 #: As many values are widened at a time, so that a conversion never holds a second copy of a large matrix.
 _CHUNK = 1 << 20
 
@@ -153,10 +155,12 @@ def strided_view(
     """
     size = math.prod(shape)
     last = offset + sum((size - 1) * step for size, step in zip(shape, strides, strict=True)) if size else -1
+    negative = min(offset, 0, *shape, *strides) < 0
     if (
-        min(offset, *shape, *strides, 0) < 0
+        negative
         or last >= storage.size
-        or max(size, *shape) > max(storage.size, 1)
+        or size > storage.size
+        or math.prod(filter(None, shape)) >= MOST_VALUES
     ):
         raise CorruptFile(
             given=f"{what} asks for values {offset} to {last} as {tuple(shape)} of a storage of {storage.size}",
