@@ -26,8 +26,8 @@ def read_charsmap(charsmap: bytes) -> Node:
     """Return the automaton of a compiled map. Raises TokenizerError where it is broken."""
     if not charsmap:
         return {}
-    (size,) = struct.unpack_from("<I", charsmap) if len(charsmap) >= 4 else (1,)
-    if size > len(charsmap) - 4 or size % 4:
+    (size,) = struct.unpack_from("<I", charsmap) if len(charsmap) > 4 else (0,)
+    if size > len(charsmap) - 4 or size % 4 or not size:
         raise broken("a trie of another length than it says")
     return DoubleArray(struct.unpack_from(f"<{size // 4}I", charsmap, 4), charsmap[4 + size :]).read()
 
@@ -45,7 +45,7 @@ class DoubleArray:
 
     def read(self) -> Node:
         """The automaton from the root."""
-        return self._node(self._children(0), 0) if self.units else {}
+        return self._node(self._children(0), 0)
 
     def _node(self, base: int, depth: int) -> Node:
         """The transitions from a place between two characters; places are shared by strings that end alike."""

@@ -14,7 +14,7 @@ from robertakit.tokenizers.core import Pieces, refuse_lone_surrogates
 from robertakit.tokenizers.fairseq_vocabulary import FairseqVocabulary, places, text_pieces
 from robertakit.tokenizers.lattice import Sampling
 from robertakit.tokenizers.normalization import Normalizer
-from robertakit.tokenizers.sentencepiece_model import SentencePieceModel
+from robertakit.tokenizers.sentencepiece_model import SentencePieceModel, refusal
 from robertakit.tokenizers.unigram import decode_pieces
 
 Kind = TypeVar("Kind", int, str)
@@ -35,7 +35,10 @@ class FastUnigram:
         self._normalizer = Normalizer(model.charsmap)  # first, since it checks what the library would trust
         of_index = self._names.of_index
         self._ids = {piece: of_index[index] for piece, index in text_pieces(model).items()}
-        self._processor = SentencePieceProcessor(model_proto=model.to_bytes())
+        try:
+            self._processor = SentencePieceProcessor(model_proto=model.to_bytes())
+        except RuntimeError as error:
+            raise refusal(f"what sentencepiece refuses ({error})") from error
 
     def __reduce__(self) -> tuple[object, ...]:
         return partial(type(self), sampling=self.sampling), (self.model,)
