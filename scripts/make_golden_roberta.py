@@ -26,6 +26,7 @@ LEFT_OUT = {"format", "reference", "name"}
 
 
 def main() -> None:
+    """Write the two files."""
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT.parent / "shared" / "fixtures" / "roberta"
     target = ROOT / "tests" / "golden" / "roberta"
     tensors: Arrays = {}

@@ -6,7 +6,7 @@ its own tree utilities.
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, NoReturn, Self, TypeGuard, TypeVar
 
@@ -128,7 +128,7 @@ def _field_names(cls: type[ModelOutput[ArrayT]]) -> tuple[str, ...]:
 
 def _is_pairs(value: object) -> TypeGuard[Mapping[str, object] | Iterable[tuple[str, object]]]:
     """Whether the only argument of a constructor is all the fields, not the first one."""
-    if isinstance(value, Mapping | Iterator):
+    if isinstance(value, Mapping | Iterator | ItemsView):
         return True
     return isinstance(value, list | tuple) and all(
         isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in value

@@ -128,7 +128,7 @@ def test_trap_11_a_row_does_not_depend_on_its_batch(small, padded, batch):
 def test_trap_13_a_token_type_of_one_with_a_single_row(small, padded):
     model = small("RobertaModel", type_vocab_size=1)
     model(padded[0], token_type_ids=np.zeros_like(padded[0]))
-    with pytest.raises(InputError, match="token_type_ids 1 .*type_vocab_size is 1.*leave token_type_ids out"):
+    with pytest.raises(InputError, match=r"token_type_ids 1 .*type_vocab_size is 1.*leave token_type_ids out"):
         model(padded[0], token_type_ids=np.ones_like(padded[0]))
 
 

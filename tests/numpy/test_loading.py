@@ -130,7 +130,7 @@ def test_fields_of_the_configuration_may_be_given(caplog):
 
 
 def test_an_argument_that_nothing_knows():
-    with pytest.raises(ArgumentError, match="unknown argument 'num_label'.*'num_labels'"):
+    with pytest.raises(ArgumentError, match=r"unknown argument 'num_label'.*'num_labels'"):
         load(CHECKPOINTS / "mlm_safetensors", "masked-lm", num_label=5)
 
 
