@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,42 @@ def test_bad_arguments(tiny: Path, arguments: dict[str, object], kind: type[Exce
 def test_ways_to_name_the_processor(tiny: Path, device: dict[str, object]) -> None:
     with pipeline("fill-mask", tiny, **device) as fill:
         assert len(fill(TEXT)) == 5
+
+
+def test_where_a_checkpoint_is_concerns_model_and_tokenizer(
+    fill: FillMaskPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, dict[str, object]] = {}
+
+    def load_engine(name: str, head: str, *, arguments: dict[str, object], **choice: object) -> object:
+        asked["model"] = {"name": name, "head": head, **choice, **arguments}
+        return fill.engine
+
+    def load_tokenizer(name: str, **arguments: object) -> object:
+        asked["tokenizer"] = {"name": name, **arguments}
+        return fill.tokenizer
+
+    module = sys.modules["robertakit.tasks.pipeline"]
+    monkeypatch.setattr(module, "load_engine", load_engine)
+    monkeypatch.setattr(module.AutoTokenizer, "from_pretrained", load_tokenizer)
+    where = {"revision": "v1", "token": "t", "cache_dir": "c", "local_files_only": True}
+    pipeline(
+        "fill-mask", "org/name", revision="v1", token="t", use_fast=False, engine="numpy", device=-1,
+        model_kwargs={"cache_dir": "c", "local_files_only": True, "strict": False, "revision": "v1"},
+    )  # fmt: skip
+    assert asked["tokenizer"] == {"name": "org/name", "use_fast": False, **where}
+    assert asked["model"] == {
+        "name": "org/name", "head": "masked-lm", "engine": "numpy", "framework": None, "device": "cpu",
+        "strict": False, **where,
+    }  # fmt: skip
+
+
+def test_one_pipeline_serves_several_threads(fill: FillMaskPipeline) -> None:
+    texts = [TEXT, "I love <mask> and I like pasta.", "The cat <mask> on the mat"]
+    expected = [fill(text, targets=["Paris", "New York"]) for text in texts]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: fill(texts[i % 3], targets=["Paris", "New York"]), range(60)))
+    assert found == [expected[i % 3] for i in range(60)]
 
 
 def test_missing_folder(tmp_path: Path) -> None:
