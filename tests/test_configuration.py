@@ -185,7 +185,7 @@ def test_another_architecture_is_refused(tmp_path, fields):
 
 def test_a_bert_checkpoint_is_no_roberta(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ConfigError, match="model_type 'bert'; expected one of .*another architecture"):
+    with pytest.raises(ConfigError, match=r"model_type 'bert'; expected one of .*another architecture"):
         RobertaConfig.from_pretrained(tmp_path)
 
 

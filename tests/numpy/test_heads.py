@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import robertakit.numpy as family
 from robertakit import RobertaConfig
@@ -25,6 +26,16 @@ def test_a_recorded_case_is_reproduced(name, replay, build, golden):
         if step["op"] in ("check_config", "check_attrs"):
             holder = model.config if step["op"] == "check_config" else model
             assert {key: getattr(holder, key) for key in step["expect"]} == step["expect"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_recorded_case_is_reproduced_from_a_folder(name, replay, golden, tmp_path):
+    def build(kind, config, weights, constructor, dtype):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        return family.load(tmp_path, head=kind, dtype=dtype, **constructor)
+
+    replay.replay(replay.golden_cases(golden / "roberta")[name], build)
 
 
 def test_the_golden_cases_are_all_that_the_shared_ones_ask_of_a_forward_pass(replay, shared, golden):
@@ -128,7 +139,9 @@ def test_trap_11_a_row_does_not_depend_on_its_batch(small, padded, batch):
 def test_trap_13_a_token_type_of_one_with_a_single_row(small, padded):
     model = small("RobertaModel", type_vocab_size=1)
     model(padded[0], token_type_ids=np.zeros_like(padded[0]))
-    with pytest.raises(InputError, match=r"token_type_ids 1 .*type_vocab_size is 1.*leave token_type_ids out"):
+    with pytest.raises(
+        InputError, match=r"token_type_ids 1 .*type_vocab_size is 1.*leave token_type_ids out"
+    ):
         model(padded[0], token_type_ids=np.ones_like(padded[0]))
 
 
