@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from robertakit.cli.run import Line, as_text, blocks
+from robertakit.errors import InputError
 from robertakit.tasks import pipeline
 
 PARIS = "The capital of France is <mask>."
@@ -125,6 +126,21 @@ def test_bad_line_is_named_and_stops_or_is_skipped(tiny: Path, bad: bytes, sente
     assert skipped.returncode == 1
     assert skipped.stdout.splitlines()[::2] == [PARIS, PIZZA]
     assert skipped.stderr.splitlines()[1:] == ["robertakit run: skipped 1 of 3 lines"]
+
+
+def test_half_a_character(tiny: Path) -> None:
+    done = subprocess.run(
+        [*map(os.fsencode, command(tiny)), b"caf\xe9 <mask>"], capture_output=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert (
+        done.stderr == b"robertakit run: text 1: half a character in 'caf? <mask>'; expected text in UTF-8.\n"
+    )
+    line = json.dumps({"text": "\ud83d <mask>"})
+    done = run(tiny, "--column", "text", "--on-error", "skip", "--format", "json", text=f"{line}\n{{}}\n")
+    assert done.returncode == 1
+    assert "line 1: half a character" in done.stderr
+    assert len(done.stdout.splitlines()) == 2
 
 
 def test_truncation(tiny: Path) -> None:
@@ -273,3 +289,12 @@ def test_blocks_give_each_line_once_however_it_comes(pause_at: int | None) -> No
     ]
     assert lines_of(b"", None) == []
     assert [[line.text for line in block] for block in lines_of(b"a\n", None)] == [["a"]]
+
+
+def test_input_without_line_breaks_is_refused_before_it_fills_the_memory() -> None:
+    file = os.open("/dev/zero", os.O_RDONLY)
+    try:
+        with pytest.raises(InputError, match="f, line 1: more than 16 MiB without a line break"):
+            next(blocks("f", file))
+    finally:
+        os.close(file)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Line", "add_arguments", "as_text", "blocks", "run"]
 
 _STDIN = 0
+_LONGEST_LINE = 1 << 24  # bytes; what never ends is no text
 _AT_ONCE = 1 << 16  # bytes read at once; from a pipe or a terminal, less where less is there
 
 _EXAMPLES = """examples:
@@ -179,7 +180,7 @@ def _open_input(name: str, stack: ExitStack) -> tuple[str, int]:
 
 def _blocks(arguments: argparse.Namespace, inputs: Sequence[tuple[str, int]]) -> Iterator[list[Line]]:
     if arguments.texts:
-        yield [Line(f"text {i}", text) for i, text in enumerate(arguments.texts, 1)]
+        yield [_text(f"text {i}", text) for i, text in enumerate(arguments.texts, 1)]
     for name, file in inputs:
         for lines in blocks(name, file):
             yield [_field(line, arguments.column) for line in lines] if arguments.column else lines
@@ -194,14 +195,23 @@ def blocks(name: str, file: int) -> Iterator[list[Line]]:
 
     Yields:
         The lines that one read completed, without blank ones; at least one.
+
+    Raises:
+        InputError: a line that does not end.
     """
     number, rest, ended = 0, bytearray(), False
     while not ended:
         data = os.read(file, _AT_ONCE)
         ended = not data
+        newline = data.rfind(b"\n") + 1
+        cut = len(rest) if ended else newline and len(rest) + newline
         rest += data
-        cut = len(rest) if ended else data.rfind(b"\n") + 1 and len(rest) - len(data) + data.rfind(b"\n") + 1
         if not cut:
+            if len(rest) > _LONGEST_LINE:
+                raise InputError(
+                    given=f"{name}, line {number + 1}: more than {_LONGEST_LINE >> 20} MiB without a line break",
+                    expected="texts, a line each",
+                )
             continue
         whole = bytes(rest[:cut])
         del rest[:cut]
@@ -227,6 +237,14 @@ def _line(place: str, raw: bytes) -> Line:
         )
 
 
+def _text(place: str, text: str) -> Line:
+    """Return a text that may hold half a character: a JSON escape, or bytes of the command line that are not UTF-8."""
+    whole = text.encode("utf-8", "replace").decode("utf-8")
+    if whole == text:
+        return Line(place, text)
+    return Line(place, whole, InputError(given=f"half a character in {whole!r}", expected="text in UTF-8"))
+
+
 def _field(line: Line, column: str) -> Line:
     if line.error:
         return line
@@ -235,7 +253,7 @@ def _field(line: Line, column: str) -> Line:
     except (ValueError, KeyError, TypeError, IndexError):
         value = None
     if isinstance(value, str):
-        return Line(line.place, value)
+        return _text(line.place, value)
     expected = f"a JSON object with a string {column!r}"
     return Line(line.place, line.text, InputError(given="another kind of line", expected=expected))
 
