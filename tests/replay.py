@@ -7,6 +7,7 @@ The cases are those of ``tests/golden/roberta`` (see ``scripts/make_golden.py``)
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def shared_cases(root: Path) -> dict[str, Case]:
     return {folder.name: case(folder) for folder in sorted((root / "cases").iterdir())}
 
 
+@cache
 def golden_cases(root: Path) -> dict[str, Case]:
     """All cases of ``tests/golden/roberta`` by name: tensors stand once each, by digest."""
     cases = json.loads((root / "cases.json").read_text())
@@ -77,13 +79,9 @@ def golden_cases(root: Path) -> dict[str, Case]:
     }
 
 
-_loaded: dict[Path, Arrays] = {}
-
-
+@cache
 def _golden_tensors(root: Path) -> Arrays:
-    if root not in _loaded:
-        _loaded[root] = load_file(root / "tensors.safetensors")
-    return _loaded[root]
+    return load_file(root / "tensors.safetensors")
 
 
 def flatten(value: Any, path: str) -> Iterator[tuple[str, np.ndarray]]:

@@ -183,7 +183,8 @@ class TestFiles:
     def test_round_trip(self, tmp_path):
         config = XLMRobertaConfig(
             num_labels=3, is_decoder=True, add_cross_attention=True, pruned_heads={0: [1], 3: [2, 0]},
-            hidden_act="relu", classifier_dropout=0.2, torch_dtype="float16", architectures=["XLMRobertaModel"], chunk_size_feed_forward=4,
+            hidden_act="relu",
+            classifier_dropout=0.2, torch_dtype="float16", architectures=["XLMRobertaModel"], chunk_size_feed_forward=4,
             problem_type="regression", return_dict=False, eos_token_id=[2, 5], flavour="sour",
         )  # fmt: skip
         config.save_pretrained(tmp_path)
