@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -125,8 +125,6 @@ def test_local_path_never_imports_the_hub_client(tmp_path: Path) -> None:
 
 # --- the Hub ---
 
-Answer = Callable[[str], bytes | int | None]
-
 
 class StandIn:
     """Serves repositories as the Hub does: HEAD and GET below ``/resolve/``, with its headers and error codes."""
@@ -154,7 +152,7 @@ class StandIn:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
 
     def add(self, repository: str, filename: str, content: str, commit: str = COMMIT) -> None:
@@ -278,7 +276,7 @@ def test_sentence_transformers_repository(hub: StandIn) -> None:
 
 def test_force_download_fetches_again(hub: StandIn) -> None:
     locate("org/model")
-    locate("org/model", force_download=True)
+    locate("org/model", force_download=True).require("config.json")  # once more, not twice
     assert hub.fetched() == ["config.json", "config.json"]
 
 
@@ -292,7 +290,9 @@ def test_token_is_sent(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hub.tokens[-1] is None
 
 
-def test_cache_dir_and_environment(hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trap_05_cache_dir_and_environment(
+    hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given = tmp_path / "given"
     assert locate("org/model", cache_dir=given).require("config.json").is_relative_to(given)
     for variable in ("HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE"):
@@ -322,6 +322,7 @@ def test_offline_uses_the_cache_alone(hub: StandIn, monkeypatch: pytest.MonkeyPa
 def test_unreachable_hub_serves_from_the_cache(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     locate("org/model")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens on the discard port
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client's pauses between its attempts
     assert locate("org/model").require("config.json").read_text() == '{"a": 1}'
     with pytest.raises(
         NotFound, match=r"'org/other' was not found: no folder 'org/other', .* cannot be reached"

@@ -132,6 +132,7 @@ def locate(
     name = os.fspath(name_or_path)
     path = Path(name).expanduser()
     if path.is_file() and not subfolder:
+        finish_interrupted_save(path.parent)
         return Location(name, path.parent, path.name)
     if path.is_dir():
         return Location(name, _model_folder(path, subfolder))
@@ -153,6 +154,7 @@ def _model_folder(path: Path, subfolder: str) -> Path:
     finish_interrupted_save(folder)
     if (folder / "modules.json").is_file() and not (folder / "config.json").is_file():
         folder = folder / _transformer_module(folder / "modules.json")
+        finish_interrupted_save(folder)
     return folder
 
 
@@ -178,7 +180,8 @@ class _Repository:
     offline: bool
     force_download: bool
     subfolder: str = ""
-    commit: str | None = field(default=None)
+    commit: str | None = None
+    known: dict[str, Path | None] = field(default_factory=dict)
 
     def enter(self, subfolder: str) -> None:
         self.subfolder = subfolder
@@ -189,9 +192,14 @@ class _Repository:
 
     def fetch(self, filename: str) -> Path | None:
         """Return the cached file, downloaded if need be; None where the repository has no such file."""
+        where = f"{self.subfolder}/{filename}" if self.subfolder not in ("", ".") else filename
+        if where not in self.known:
+            self.known[where] = self._download(where)
+        return self.known[where]
+
+    def _download(self, where: str) -> Path | None:
         from huggingface_hub import errors, hf_hub_download
 
-        where = f"{self.subfolder}/{filename}" if self.subfolder not in ("", ".") else filename
         try:
             found = hf_hub_download(
                 self.name,
