@@ -112,6 +112,9 @@ class SplitPipeline:
         """Whether the same text may be cut otherwise the next time."""
         return bool(getattr(getattr(self.core, "sampling", None), "draws", False))
 
+    def __deepcopy__(self, memo: dict[int, object]) -> SplitPipeline:
+        return self  # nothing in it ever changes
+
     def with_added(self, tokens: Mapping[int, AddedToken]) -> SplitPipeline:
         """The same pipeline with these added tokens in place of the ones it had."""
         return SplitPipeline(
@@ -259,6 +262,9 @@ class RawPipeline:
         """Return the whole pipeline as a `tokenizer.json`."""
         text: str = self.tokenizer.to_str(pretty=True)
         return text
+
+    def __deepcopy__(self, memo: dict[int, object]) -> RawPipeline:
+        return self  # nothing in it ever changes
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return RawPipeline.from_json, (self.to_json(),)

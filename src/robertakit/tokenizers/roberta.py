@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from robertakit.errors import ArgumentError, TokenizerError
-from robertakit.tokenizers.added_tokens import AddedToken, added_token
+from robertakit.tokenizers.added_tokens import AddedToken, TokenLike, added_token
 from robertakit.tokenizers.byte_level import ByteLevelModel, read_merges, read_vocabulary
 from robertakit.tokenizers.encoding import FIRST, SECOND
 from robertakit.tokenizers.loading import added_in, read_tokenizer_json
-from robertakit.tokenizers.pipeline import SplitPipeline
+from robertakit.tokenizers.pipeline import Pipeline, SplitPipeline
 from robertakit.tokenizers.pretrained import (
     PreTrainedTokenizer,
     PreTrainedTokenizerBase,
@@ -78,7 +78,7 @@ class ByteLevelTokenizer(SeparatedTwice):
 
     def _make(
         self,
-        pipeline: Any,
+        pipeline: Pipeline,
         named: dict[str, object],
         settings: dict[str, Any],
         errors: str,
@@ -171,13 +171,13 @@ class RobertaTokenizer(ByteLevelTokenizer, PreTrainedTokenizer):
         vocab_file: File | None,
         merges_file: File | None,
         errors: str = "replace",
-        bos_token: Any = "<s>",
-        eos_token: Any = "</s>",
-        sep_token: Any = "</s>",
-        cls_token: Any = "<s>",
-        unk_token: Any = "<unk>",
-        pad_token: Any = "<pad>",
-        mask_token: Any = "<mask>",
+        bos_token: TokenLike | None = "<s>",
+        eos_token: TokenLike | None = "</s>",
+        sep_token: TokenLike | None = "</s>",
+        cls_token: TokenLike | None = "<s>",
+        unk_token: TokenLike | None = "<unk>",
+        pad_token: TokenLike | None = "<pad>",
+        mask_token: TokenLike | None = "<mask>",
         add_prefix_space: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -226,13 +226,13 @@ class RobertaTokenizerFast(ByteLevelTokenizer, PreTrainedTokenizerFast):
         merges_file: File | None = None,
         tokenizer_file: File | None = None,
         errors: str = "replace",
-        bos_token: Any = "<s>",
-        eos_token: Any = "</s>",
-        sep_token: Any = "</s>",
-        cls_token: Any = "<s>",
-        unk_token: Any = "<unk>",
-        pad_token: Any = "<pad>",
-        mask_token: Any = "<mask>",
+        bos_token: TokenLike | None = "<s>",
+        eos_token: TokenLike | None = "</s>",
+        sep_token: TokenLike | None = "</s>",
+        cls_token: TokenLike | None = "<s>",
+        unk_token: TokenLike | None = "<unk>",
+        pad_token: TokenLike | None = "<pad>",
+        mask_token: TokenLike | None = "<mask>",
         add_prefix_space: bool = False,
         trim_offsets: bool = True,
         **kwargs: Any,

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from robertakit.errors import ArgumentError, TokenizerError
+from robertakit.tokenizers.added_tokens import TokenLike
 from robertakit.tokenizers.lattice import Sampling
 from robertakit.tokenizers.loading import added_in, read_tokenizer_json
 from robertakit.tokenizers.pipeline import SplitPipeline
@@ -112,13 +113,13 @@ class XLMRobertaTokenizer(SentencePieceTokenizer, PreTrainedTokenizer):
     def __init__(
         self,
         vocab_file: File | None,
-        bos_token: Any = "<s>",
-        eos_token: Any = "</s>",
-        sep_token: Any = "</s>",
-        cls_token: Any = "<s>",
-        unk_token: Any = "<unk>",
-        pad_token: Any = "<pad>",
-        mask_token: Any = "<mask>",
+        bos_token: TokenLike | None = "<s>",
+        eos_token: TokenLike | None = "</s>",
+        sep_token: TokenLike | None = "</s>",
+        cls_token: TokenLike | None = "<s>",
+        unk_token: TokenLike | None = "<unk>",
+        pad_token: TokenLike | None = "<pad>",
+        mask_token: TokenLike | None = "<mask>",
         sp_model_kwargs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -160,13 +161,13 @@ class XLMRobertaTokenizerFast(SentencePieceTokenizer, PreTrainedTokenizerFast):
         self,
         vocab_file: File | None = None,
         tokenizer_file: File | None = None,
-        bos_token: Any = "<s>",
-        eos_token: Any = "</s>",
-        sep_token: Any = "</s>",
-        cls_token: Any = "<s>",
-        unk_token: Any = "<unk>",
-        pad_token: Any = "<pad>",
-        mask_token: Any = "<mask>",
+        bos_token: TokenLike | None = "<s>",
+        eos_token: TokenLike | None = "</s>",
+        sep_token: TokenLike | None = "</s>",
+        cls_token: TokenLike | None = "<s>",
+        unk_token: TokenLike | None = "<unk>",
+        pad_token: TokenLike | None = "<pad>",
+        mask_token: TokenLike | None = "<mask>",
         **kwargs: Any,
     ) -> None:
         named = named_tokens(locals())
