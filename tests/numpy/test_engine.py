@@ -1,11 +1,16 @@
 """Packed, padded and one by one agree for every head; the engine's contract."""
 
+import math
 import pickle
+from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import robertakit.numpy as family
+from robertakit import RobertaConfig
 from robertakit.architecture import HEADS
 from robertakit.batch import Batch, Encoding
 from robertakit.checkpoints import save_weights
@@ -45,7 +50,7 @@ def padded_answer(model, encodings):
 def assert_rows_agree(got, want):
     """Each row within 1e-5 times the larger of 1 and its largest entry."""
     assert got.shape == want.shape
-    rows = want.reshape(len(want), -1)
+    rows = want.reshape(len(want), math.prod(want.shape[1:]))
     limit = 1e-5 * np.maximum(1, np.abs(rows).max(axis=1, initial=0, keepdims=True))
     assert (np.abs(got.reshape(rows.shape) - rows) <= limit).all()
 
@@ -236,3 +241,36 @@ def test_half_precision_weights_stay_half(small, encodings, tmp_path):
         model.config, weights={name: value.astype(np.float32) for name, value in weights.items()}
     )
     np.testing.assert_array_equal(logits, Engine(widened).run(Batch.from_encodings(encodings, 1))["logits"])
+
+
+@given(
+    lengths=st.lists(st.integers(0, 12), min_size=1, max_size=6),
+    gaps=st.integers(0, 2**32 - 1),
+    head=st.sampled_from(["masked-lm", "sequence-classification", "token-classification", "model"]),
+)
+@settings(max_examples=60)
+def test_packed_equals_padded_whatever_the_mask_keeps(lengths, gaps, head):
+    """Masks with holes and padding anywhere, padding ids among the kept tokens, rows without any token."""
+    model = random_model(head)
+    generator = np.random.default_rng(gaps)
+    mask = (np.arange(12) < np.array(lengths)[:, None]) & (generator.random((len(lengths), 12)) < 0.8)
+    ids = generator.integers(0, 61, mask.shape)
+    types = generator.integers(0, 2, mask.shape)
+    batch = Batch.from_padded(ids, mask, model.config.pad_token_id, types)
+    name = HEADS[head].outputs[0]
+    packed = Engine(model).run(batch, (name,))[name]
+    padded = model(ids, mask.astype(int), types)[name]
+    if head == "sequence-classification":  # the reference takes the first position, real or not
+        assert_rows_agree(packed[mask[:, 0]], padded[mask[:, 0]])
+        assert not packed[~mask.any(axis=1)].any()
+    else:
+        assert_rows_agree(packed, padded[mask])
+
+
+@cache
+def random_model(head):
+    config = RobertaConfig(
+        vocab_size=61, hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=37,
+        max_position_embeddings=40, initializer_range=0.2, num_labels=3,
+    )  # fmt: skip
+    return getattr(family, f"Roberta{HEADS[head].class_suffix}")(config, seed=3)
