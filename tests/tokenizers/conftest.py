@@ -1,5 +1,6 @@
 """Models for the tests of tokenizers: the published ones where ../shared is, and small ones trained here."""
 
+import copy
 import json
 import lzma
 from collections.abc import Callable, Iterator
@@ -177,8 +178,15 @@ CLASSES = ("RobertaTokenizer", "RobertaTokenizerFast", "XLMRobertaTokenizer", "X
 def make(trained: Path) -> Callable[..., PreTrainedTokenizerBase]:
     """Function: a tokenizer of a class by name, with arguments; on the trained vocabularies or those of a folder."""
 
+    known: dict[str, PreTrainedTokenizerBase] = {}
+
     def made(name: str, folder: Path | None = None, **arguments: object) -> PreTrainedTokenizerBase:
-        folder = folder or trained
+        key = f"{name} {folder} {arguments}"
+        if key not in known:
+            known[key] = built(name, folder or trained, arguments)
+        return copy.copy(known[key])  # nothing in a tokenizer is changed in place
+
+    def built(name: str, folder: Path, arguments: dict[str, object]) -> PreTrainedTokenizerBase:
         if name.startswith("XLM"):
             files = {"vocab_file": folder / "sentencepiece.bpe.model"}
         else:
