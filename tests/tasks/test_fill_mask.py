@@ -215,6 +215,13 @@ def test_bad_arguments(
         fill(TEXTS[0], **arguments)
 
 
+def test_padding_written_into_the_text_is_left_out_of_the_sequence(fill: FillMaskPipeline) -> None:
+    answer = fill("A<pad> <mask> cat</s> <mask>", top_k=1)  # as in transformers 4.57
+    assert answer[0][0]["sequence"].startswith("<s>A")
+    assert "<pad>" not in answer[0][0]["sequence"]
+    assert "</s><mask>" in answer[0][0]["sequence"]
+
+
 def test_padding_asked_of_the_tokenizer_changes_nothing(fill: FillMaskPipeline) -> None:
     close(fill(TEXTS, tokenizer_kwargs={"padding": True}), fill(TEXTS))
 

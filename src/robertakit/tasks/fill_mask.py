@@ -204,6 +204,9 @@ class FillMaskPipeline(Pipeline[MaskedText, FillMaskOptions, Scores]):
         self, prepared: MaskedText, mask: int, ids: tuple[int, ...], score: float
     ) -> dict[str, object]:
         filled = [*prepared.input_ids[:mask], *ids, *prepared.input_ids[mask + 1 :]]
+        filled = [
+            i for i in filled if i != self.tokenizer.pad_token_id
+        ]  # as the reference: also one in the text
         return {
             "score": score,
             "token": ids[0] if len(ids) == 1 else list(ids),
