@@ -52,6 +52,7 @@ class Settings:
     weight_decay: float = 0.01
     clip: float = 1.0
     dropout: float = 0.0
+    bf16: bool = False
     hidden_size: int = 192
     layers: int = 6
     heads: int = 6
@@ -295,9 +296,7 @@ class Run:
         self.model = RobertaForMaskedLM(config).to(self.device).train()
         self.adam = optimiser(self.model, self.settings)
         self.progress = load_checkpoint(self.folder, self.model, self.adam, self.settings)
-        self.autocast = torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"
-        )
+        self.autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.bf16)
         shards = Path(self.settings.shards)
         self.corpus = Corpus.load(shards, sources())
         self.held_out = HeldOut(Shard.load(shards / "heldout.npz.xz"), len(vocabulary), self.device)
@@ -392,7 +391,9 @@ def parse(arguments: list[str] | None = None) -> Run:
     parser.add_argument("--probe", type=float, metavar="SECONDS", help="stop after so long and save nothing")
     for field in dataclasses.fields(Settings):
         name = "--" + field.name.replace("_", "-")
-        if field.name == "mix":
+        if isinstance(field.default, bool):
+            parser.add_argument(name, action="store_true", help="for processors with bf16 units, and CUDA")
+        elif field.name == "mix":
             parser.add_argument(name, type=_mix, default=field.default, help="for example 128:0.6,512:0.4")
         elif field.default is dataclasses.MISSING:
             parser.add_argument(name, required=True)
