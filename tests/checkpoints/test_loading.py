@@ -128,6 +128,21 @@ def test_trap_17_untied_decoder_is_kept_and_asked_for(tmp_path: Path, config: Ro
         load_weights(tmp_path / "b", config, "masked-lm")
 
 
+def test_trap_17_a_copy_that_differs_is_announced(
+    tmp_path: Path, config: RobertaConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    config.tie_word_embeddings = False
+    values = initial_weights(config, "masked-lm", 1)
+    save_weights(tmp_path, values, config_json=config.to_json_string())
+    config.tie_word_embeddings = True
+    weights, _ = load_weights(tmp_path, config, "masked-lm")
+    name = "roberta.embeddings.word_embeddings.weight"
+    assert np.array_equal(weights[name].read(), values[name])
+    assert "lm_head.decoder.weight is stored with other values" in caplog.text
+    assert "tie_word_embeddings=False" in caplog.text
+    assert len(caplog.records) == 1
+
+
 def test_half_a_head_is_damage_not_a_new_head(tmp_path: Path, config: RobertaConfig) -> None:
     values = initial_weights(config, "masked-lm", 1)
     del values["lm_head.layer_norm.weight"]

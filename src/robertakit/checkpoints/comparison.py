@@ -6,6 +6,8 @@ Names are settled here (legacy spellings, the backbone's prefix, wrappers, tied 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from robertakit.architecture import BACKBONE_PREFIX, Parameter, canonical_name, heads_with, is_known_leftover
 from robertakit.checkpoints.tensors import FLOATS, StoredTensor
 from robertakit.errors import CorruptFile, TensorMismatch, listed
@@ -60,6 +62,7 @@ class Comparison:
         harmless: of these, the ones of another known head or of a pooler that is not asked for.
         misshapen: the model's name -> what is wrong with the stored tensor, in words.
         buffers: stored names of buffers that carry no trained value.
+        overruled: tied copies that are stored with other values than what they are tied to, and that tensor.
         wrapper: prefix in front of all names that a wrapper left, for example ``"module."``.
     """
 
@@ -70,7 +73,16 @@ class Comparison:
     harmless: list[str] = field(default_factory=list)
     misshapen: dict[str, str] = field(default_factory=dict)
     buffers: list[str] = field(default_factory=list)
+    overruled: dict[str, str] = field(default_factory=dict)
     wrapper: str = ""
+
+    def disagreements(self) -> list[str]:
+        """Return a sentence for each tied copy that is overruled."""
+        return [
+            f"{copy} is stored with other values than {source}, which takes its place; "
+            "if they were trained apart, set tie_word_embeddings=False"
+            for copy, source in self.overruled.items()
+        ]
 
     def info(self) -> LoadingInfo:
         """Return the report; its lists are sorted."""
@@ -176,12 +188,24 @@ def _settle_ties(result: Comparison) -> None:
         source = parameter.tied_to
         if source is not None:
             copy = result.found.pop(name, None)
-            if copy is not None and source not in result.found and source not in result.misshapen:
+            if copy is not None and source in result.found:
+                if not _agree(copy, result.found[source]):
+                    result.overruled[name] = source
+            elif copy is not None and source not in result.misshapen:
                 result.found[source] = copy
     known = {*result.found, *result.misshapen}
     for name, parameter in result.table.items():
         if name not in known and parameter.tied_to not in known:
             result.missing.append(name)
+
+
+def _agree(copy: StoredTensor, source: StoredTensor) -> bool:
+    """Whether two tensors agree in 64 rows spread over them; training that had untied them changed every row."""
+    step = max(1, len(copy.bits) // 64)
+    ours, theirs = (
+        StoredTensor(tensor.dtype, tensor.bits[::step]).read(np.float64) for tensor in (copy, source)
+    )
+    return np.array_equal(ours, theirs, equal_nan=True)
 
 
 def _problem(parameter: Parameter, tensor: StoredTensor) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robertakit.architecture import HEADS, Head, Parameter, canonical_name, head_named, heads_with, parameters
+from robertakit.architecture import HEADS, Head, canonical_name, head_named, heads_with, parameters
 from robertakit.checkpoints.comparison import compare
 from robertakit.checkpoints.tensors import FLOATS, StoredTensor
 from robertakit.checkpoints.weight_files import StoredWeights, open_weights
@@ -170,10 +170,10 @@ def _inspect_tensors(config: PretrainedConfig, stored: StoredWeights, report: Ch
         if info.new_head and not comparison.misshapen:
             report.trouble.append(f"the head of {report.architecture} is not there: {listed(info.new_head)}")
         report.parameters = sum(tensor.size for tensor in comparison.found.values())
+        report.trouble += comparison.disagreements()
         comparison.refuse(f"the weights do not fit {report.architecture}", ignore_mismatched_sizes=False)
     except RobertakitError as error:
         report.trouble.append(str(error))
-    report.trouble += _untied_copies(table, stored.tensors)
 
 
 def _head(config: PretrainedConfig, tensors: Mapping[str, StoredTensor]) -> Head:
@@ -188,16 +188,6 @@ def _head(config: PretrainedConfig, tensors: Mapping[str, StoredTensor]) -> Head
         "causal-lm",
     }
     return HEADS[min(owners)] if owners else HEADS["model"]
-
-
-def _untied_copies(table: Mapping[str, Parameter], tensors: Mapping[str, StoredTensor]) -> list[str]:
-    """Copies that are stored and differ from what they are tied to: training had untied them."""
-    trouble = []
-    for name, parameter in table.items():
-        copy, source = tensors.get(name), tensors.get(parameter.tied_to or "")
-        if copy and source and copy.shape == source.shape and not np.array_equal(copy.bits, source.bits):
-            trouble.append(f"{name} differs from {parameter.tied_to}, which takes its place: trained untied?")
-    return trouble
 
 
 def _bad_values(tensors: Mapping[str, StoredTensor]) -> list[str]:

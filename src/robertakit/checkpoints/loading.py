@@ -82,7 +82,7 @@ def load_weights(
             expected=f"names such as {next(iter(table))}",
         )
     info = comparison.info()
-    _announce(info, location, model)
+    _announce(info, location, model, comparison.disagreements())
     return comparison.found, info
 
 
@@ -99,8 +99,8 @@ def _check_save(location: Location, stored: StoredWeights) -> None:
         )
 
 
-def _announce(info: LoadingInfo, location: Location, model: str) -> None:
-    parts = []
+def _announce(info: LoadingInfo, location: Location, model: str, disagreements: list[str]) -> None:
+    parts = list(disagreements)
     if info.suspicious:
         parts.append(
             f"strict=False: {len(info.suspicious)} tensors do not fit {model} and were left out or "
