@@ -83,8 +83,11 @@ def test_every_reference_row(published: PreTrainedTokenizerBase, name: str, shar
 def variant(
     make: Callable[..., PreTrainedTokenizerBase], name: str, shared: Path, init: dict[str, Any]
 ) -> Any:
-    arguments = {key: value for key, value in init.items() if key != "_added"}
+    sides = {key: value for key, value in init.items() if key.endswith("_side")}
+    arguments = {key: value for key, value in init.items() if key not in ("_added", *sides)}
     tokenizer = make(name, shared / "data" / "tokenizers" / family_of(name), **arguments)
+    for key, value in sides.items():
+        setattr(tokenizer, key, value)
     if "_added" in init:
         tokenizer.add_special_tokens({"additional_special_tokens": init["_added"]["special"]})
         tokenizer.add_tokens(init["_added"]["tokens"])
