@@ -116,7 +116,8 @@ def _token_labels(labels: ArrayLike, expected: tuple[int, ...]) -> NDArray[np.in
     targets = _integers("labels", labels)
     if targets.ndim == len(expected) == 2 and len(targets) == expected[0] and targets.shape[1] != expected[1]:
         raise BadShape(
-            given=f"labels of length {targets.shape[1]} with inputs of length {expected[1]}", expected="equal lengths"
+            given=f"labels of length {targets.shape[1]} with inputs of length {expected[1]}",
+            expected="equal lengths",
         )
     _same_shape("labels", targets.shape, expected)
     return targets
