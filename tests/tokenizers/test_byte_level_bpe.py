@@ -43,7 +43,7 @@ def test_pieces_inside_a_character_cover_the_whole_of_it():
     assert found.words == [0, 0, 0, 1]
 
 
-def test_remembered_words_are_forgotten_when_there_are_too_many(monkeypatch):
+def test_trap_22_words_are_remembered_within_bounds(monkeypatch):
     monkeypatch.setattr(byte_level_bpe, "CACHED_WORDS", 5)
     core = core_of(("a", "b"))
     for number in range(50):

@@ -73,6 +73,21 @@ def test_slow_and_fast_agree_with_options(byte_level, texts, data, prefix, trim,
     assert found[0].ids == found[1].ids
 
 
+@settings(max_examples=300)
+@given(data=st.data())
+def test_trap_08_offsets_cover_the_text_and_show_the_pieces(byte_level, texts, data):
+    text = data.draw(texts)
+    core = with_options(byte_level.fast, False, False)
+    pieces = core.encode(text)
+    reached = 0
+    for id, (start, end) in zip(pieces.ids, pieces.offsets, strict=True):
+        assert start <= reached <= end  # a character of several pieces belongs to all of them
+        reached = end
+        shown = core.decode([core.piece_of(id)])
+        assert text[start:end] == shown or "\ufffd" in shown
+    assert reached == len(text)
+
+
 @pytest.mark.parametrize("kind", ["slow", "fast"])
 def test_reference_rows(published_byte_level, rows_of, kind):
     core = getattr(published_byte_level, kind)

@@ -61,6 +61,18 @@ def test_slow_and_fast_agree_on_twenty_thousand_strings(unigram, texts, data):
     agree(unigram, data.draw(texts))
 
 
+@settings(max_examples=300)
+@given(text=st.text("aeinrst ZÄé中はя.,!?1🃏", max_size=40))
+def test_trap_08_offsets_cover_the_text_and_show_the_pieces(unigram, text):
+    pieces = unigram.fast.encode(text)
+    covered = ""
+    for id, (start, end) in zip(pieces.ids, pieces.offsets, strict=True):
+        piece = unigram.fast.piece_of(id)
+        assert piece in ("▁", "<unk>") or text[start:end] == piece.removeprefix("▁")
+        covered += "" if piece == "▁" else text[start:end]
+    assert covered == text.replace(" ", "")
+
+
 @pytest.mark.parametrize("kind", ["slow", "fast"])
 @pytest.mark.parametrize("name", ["reference", "ties"])
 def test_reference_rows(published_unigram, rows_of, kind, name):

@@ -69,7 +69,7 @@ def changed(tokenizer, *path, to):
     return found
 
 
-def test_type_is_understood_where_it_is_left_out():
+def test_trap_02_type_is_understood_where_it_is_left_out():
     assert model_type(changed(ROBERTA, "model", "type", to=...)) == "BPE"
     assert model_type(changed(XLMR, "model", "type", to=...)) == "Unigram"
     assert model_type({"model": {"vocab": {"a": 0}, "max_input_chars_per_word": 100}}) == "WordPiece"

@@ -68,7 +68,7 @@ def test_documented_ids(published_unigram):
     assert core.encode("مرحبا بالعالم").ids == [665, 193478, 258, 1705, 77796]
 
 
-def test_remembered_words_are_forgotten_when_there_are_too_many(monkeypatch):
+def test_trap_22_words_are_remembered_within_bounds(monkeypatch):
     monkeypatch.setattr(module, "CACHED_WORDS", 5)
     core = core_of({"▁": -3.0, "a": -2.0, "1": -1.0})
     for number in range(50):
