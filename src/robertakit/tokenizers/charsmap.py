@@ -40,6 +40,11 @@ class DoubleArray:
     def __init__(self, units: tuple[int, ...], strings: bytes) -> None:
         self.units = units
         self.strings = strings
+        self.reached: dict[int, list[int]] = {}  # place of children -> the units that say they are among them
+        for place, unit in enumerate(units):
+            label = unit & 0xFF
+            if label and not unit & LEAF:
+                self.reached.setdefault(place ^ label, []).append(place)
         self.nodes: dict[int, Node] = {}
         self.edges = 0
 
@@ -76,13 +81,10 @@ class DoubleArray:
                     waiting.append((raw, self._children(place)))
 
     def _labels(self, base: int) -> Iterator[tuple[int, int]]:
-        block = base & ~0xFF
-        if block + 0x100 > len(self.units):
+        if base | 0xFF >= len(self.units):
             raise broken("a transition that leaves its trie")
-        for place, unit in enumerate(self.units[block : block + 0x100], block):
-            label = place ^ base
-            if label and unit & (LEAF | 0xFF) == label:
-                yield label, place
+        for place in self.reached.get(base, ()):
+            yield place ^ base, place
 
     def _children(self, place: int) -> int:
         unit = self.units[place]
