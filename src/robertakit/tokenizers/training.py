@@ -100,7 +100,7 @@ def train_unigram(
         InputError: there is no text.
 
     >>> from tempfile import mkdtemp
-    >>> folder = train_unigram(["low lower lowest", "new newer newest"] * 4, 24, mkdtemp())
+    >>> folder = train_unigram(["low lower lowest", "new newer newest"] * 4, 20, mkdtemp())
     >>> [path.name for path in folder.iterdir()]
     ['sentencepiece.bpe.model']
     """

@@ -101,7 +101,7 @@ class XLMRobertaTokenizer(SentencePieceTokenizer, PreTrainedTokenizer):
     Example:
         >>> from robertakit.tokenizers.training import train_unigram
         >>> from tempfile import mkdtemp
-        >>> folder = train_unigram(["a small text", "a small vocabulary"] * 4, 30, mkdtemp())
+        >>> folder = train_unigram(["a small text", "a small vocabulary"] * 4, 21, mkdtemp())
         >>> tokenizer = XLMRobertaTokenizer(folder / "sentencepiece.bpe.model")
         >>> tokenizer.decode(tokenizer("a text")["input_ids"], skip_special_tokens=True)
         'a text'
