@@ -19,7 +19,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # The place of a file is the first part of its path inside the package; a place imports from lower floors and itself.
 FLOORS = {
     "errors": 1,
+    "exports": 1,
     "files": 1,
+    "hub": 1,
     "configuration": 2,
     "field_values": 2,
     "pretrained_config": 2,
@@ -45,6 +47,8 @@ FLOORS = {
 # Imports between neighbours on one floor: (who, whom).
 NEIGHBOURS = {
     ("files", "errors"),
+    ("files", "hub"),
+    ("hub", "errors"),
     ("pretrained_config", "field_values"),
     ("configuration", "field_values"),
     ("configuration", "pretrained_config"),

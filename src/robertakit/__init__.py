@@ -3,15 +3,17 @@
 Names are resolved on first use, so that ``import robertakit`` imports nothing else.
 """
 
-TYPE_CHECKING = (
-    False  # type checkers take it for typing's, whose import would cost what this file is here to save
-)
+from robertakit.exports import lazily
+
+# Type checkers take this for typing's, whose import would cost the time that this file saves.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from robertakit.auto import *  # noqa: F403
     from robertakit.configuration import *  # noqa: F403
-    from robertakit.errors import *  # noqa: F403
     from robertakit.outputs import *  # noqa: F403
     from robertakit.tasks import *  # noqa: F403
+    from robertakit.tokenizers import *  # noqa: F403
+    from robertakit.torch import *  # noqa: F403
 
 __version__ = "0.1.0"
 
@@ -34,21 +36,49 @@ _HOMES = {
         "RobertaConfig",
         "XLMRobertaConfig",
     ),
+    "robertakit.outputs": (
+        "BaseModelOutput",
+        "BaseModelOutputWithCrossAttentions",
+        "BaseModelOutputWithPastAndCrossAttentions",
+        "BaseModelOutputWithPooling",
+        "BaseModelOutputWithPoolingAndCrossAttentions",
+        "CausalLMOutputWithCrossAttentions",
+        "MaskedLMOutput",
+        "ModelOutput",
+        "MultipleChoiceModelOutput",
+        "QuestionAnsweringModelOutput",
+        "SequenceClassifierOutput",
+        "TokenClassifierOutput",
+    ),
     "robertakit.tasks": ("FillMaskPipeline", "Pipeline", "PipelineException", "pipeline"),
+    "robertakit.tokenizers": (
+        "AddedToken",
+        "AutoTokenizer",
+        "BatchEncoding",
+        "PreTrainedTokenizer",
+        "PreTrainedTokenizerBase",
+        "PreTrainedTokenizerFast",
+        "RobertaTokenizer",
+        "RobertaTokenizerFast",
+        "XLMRobertaTokenizer",
+        "XLMRobertaTokenizerFast",
+    ),
+    "robertakit.torch": ("RobertaForMaskedLM", "RobertaModel", "RobertaPreTrainedModel"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'robertakit' has no attribute {name!r}")
-    import importlib
-
-    value = getattr(importlib.import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+_SUBMODULES = (
+    "architecture",
+    "auto",
+    "batch",
+    "checkpoints",
+    "cli",
+    "configuration",
+    "embedded",
+    "errors",
+    "files",
+    "numpy",
+    "outputs",
+    "tasks",
+    "tokenizers",
+    "torch",
+)
+__getattr__, __dir__, __all__ = lazily(__name__, _HOMES, _SUBMODULES)

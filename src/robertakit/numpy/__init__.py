@@ -3,7 +3,7 @@
 Names are resolved on first use, so that importing a part (``numpy.engine``) does not import the rest.
 """
 
-import importlib
+from robertakit.exports import lazily
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,22 +21,12 @@ _SUFFIXES = (
     "ForTokenClassification",
     "ForQuestionAnswering",
 )
-_HOMES = {
-    **{f"Roberta{suffix}": "heads" for suffix in _SUFFIXES},
-    **{f"XLMRoberta{suffix}": "xlm_roberta" for suffix in _SUFFIXES},
-    "Engine": "engine",
-    "load": "loading",
-}
-__all__ = sorted(_HOMES)  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'robertakit.numpy' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"robertakit.numpy.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "robertakit.numpy.engine": ("Engine",),
+        "robertakit.numpy.heads": [f"Roberta{suffix}" for suffix in _SUFFIXES],
+        "robertakit.numpy.loading": ("load",),
+        "robertakit.numpy.xlm_roberta": [f"XLMRoberta{suffix}" for suffix in _SUFFIXES],
+    },
+)

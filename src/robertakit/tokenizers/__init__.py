@@ -3,27 +3,29 @@
 Names are resolved on first use, so that a slow class imports nothing of what the fast ones need.
 """
 
-#: Where each public name lives.
-HOMES = {
-    "AddedToken": "added_tokens",
-    "AutoTokenizer": "auto",
-    "BatchEncoding": "batch_encoding",
-    "PreTrainedTokenizer": "pretrained",
-    "PreTrainedTokenizerBase": "pretrained",
-    "PreTrainedTokenizerFast": "pretrained",
-    "RobertaTokenizer": "roberta",
-    "RobertaTokenizerFast": "roberta",
-    "XLMRobertaTokenizer": "xlm_roberta",
-    "XLMRobertaTokenizerFast": "xlm_roberta",
-}
-__all__ = sorted(HOMES)  # noqa: PLE0605
+from robertakit.exports import lazily
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from robertakit.tokenizers.added_tokens import AddedToken as AddedToken
+    from robertakit.tokenizers.auto import AutoTokenizer as AutoTokenizer
+    from robertakit.tokenizers.batch_encoding import BatchEncoding as BatchEncoding
+    from robertakit.tokenizers.pretrained import *  # noqa: F403
+    from robertakit.tokenizers.roberta import *  # noqa: F403
+    from robertakit.tokenizers.xlm_roberta import *  # noqa: F403
 
-def __getattr__(name: str) -> object:
-    if name not in HOMES:
-        raise AttributeError(f"module 'robertakit.tokenizers' has no attribute {name!r}")
-    import importlib
-
-    value: object = getattr(importlib.import_module(f"robertakit.tokenizers.{HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__, __all__ = lazily(
+    __name__,
+    {
+        "robertakit.tokenizers.added_tokens": ("AddedToken",),
+        "robertakit.tokenizers.auto": ("AutoTokenizer",),
+        "robertakit.tokenizers.batch_encoding": ("BatchEncoding",),
+        "robertakit.tokenizers.pretrained": (
+            "PreTrainedTokenizer",
+            "PreTrainedTokenizerBase",
+            "PreTrainedTokenizerFast",
+        ),
+        "robertakit.tokenizers.roberta": ("RobertaTokenizer", "RobertaTokenizerFast"),
+        "robertakit.tokenizers.xlm_roberta": ("XLMRobertaTokenizer", "XLMRobertaTokenizerFast"),
+    },
+)
