@@ -71,7 +71,7 @@ def test_all_files_and_each_way_to_load_them(saved: tuple[PreTrainedTokenizerBas
 @pytest.mark.parametrize("name", ["RobertaTokenizerFast", "XLMRobertaTokenizerFast"])
 def test_tokenizer_json_alone(saved: tuple[PreTrainedTokenizerBase, Path], name: str, tmp_path: Path) -> None:
     """What transformers 5 saves: no vocabulary files, no special_tokens_map.json, no added_tokens.json."""
-    tokenizer, folder = saved
+    tokenizer, _ = saved
     alone = tmp_path / "alone"
     tokenizer.save_pretrained(alone, legacy_format=False)
     (alone / "special_tokens_map.json").unlink()

@@ -141,7 +141,10 @@ class SpecialTokensMixin:
     def all_special_tokens_extended(self) -> list[AddedToken]:
         """All special tokens, each once: the named ones, then the additional ones."""
         named = [self._named[name] for name in self._names_in_order() if name in self._named]
-        return list({token.content: token for token in reversed([*named, *self._additional])}.values())[::-1]
+        found: dict[str, AddedToken] = {}
+        for token in [*named, *self._additional]:
+            found.setdefault(token.content, token)
+        return list(found.values())
 
     @property
     def all_special_tokens(self) -> list[str]:
