@@ -1,22 +1,21 @@
-"""Where files come from and how they get to disk: folders, the Hub and its cache, and atomic writing.
+"""Where files come from and how they get to disk: local folders, or the Hub; bounded reading, atomic writing.
 
-What the files mean is decided elsewhere (``configuration``, ``tokenizers``, ``checkpoints``). The Hub client
-is imported only when a name is no local path.
+What the files mean is decided elsewhere (``configuration``, ``tokenizers``, ``checkpoints``); the Hub's own
+ways are in ``hub.py``.
 """
 
 import json
 import os
-import re
 import secrets
 import stat
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from robertakit.errors import CorruptFile, NotFound, SaveFailed, listed
+from robertakit.hub import Repository, default_cache, is_hub_name, is_offline
 
 __all__ = [
     "SAVE_ID",
@@ -37,8 +36,6 @@ Writer = Callable[[BinaryIO], None]
 
 #: Largest index or list of modules that is read; parsed, 3 bytes of JSON can take 64 of memory.
 JSON_LIMIT = 1 << 21
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_TRUE = ("1", "ON", "YES", "TRUE")
 
 
 # --- where files come from ---
@@ -57,7 +54,7 @@ class Location:
     name: str
     folder: Path | None = None
     filename: str | None = None
-    repository: "_Repository | None" = None
+    repository: Repository | None = None
 
     def path_of(self, filename: str) -> Path | None:
         """Return the local path of a file, downloaded if need be; None where there is no such file."""
@@ -136,14 +133,23 @@ def locate(
         return Location(name, path.parent, path.name)
     if path.is_dir():
         return Location(name, _model_folder(path, subfolder))
-    if not _HUB_NAME.fullmatch(name) or ".." in name:
+    if not is_hub_name(name):
         raise NotFound(
             given=f"there is no folder '{name}'", expected="a folder, or a Hub name such as 'org/model'"
         )
-    offline = local_files_only or _switched_on("HF_HUB_OFFLINE") or _switched_on("TRANSFORMERS_OFFLINE")
-    cache = Path(cache_dir) if cache_dir is not None else _default_cache()
-    repository = _Repository(name, revision or "main", token, cache.expanduser(), offline, force_download)
-    repository.enter(subfolder)
+    repository = Repository(
+        name,
+        revision=revision or "main",
+        token=token,
+        cache=Path(cache_dir).expanduser() if cache_dir is not None else default_cache(),
+        offline=local_files_only or is_offline(),
+        force_download=force_download,
+        subfolder=subfolder,
+    )
+    if repository.fetch("config.json") is None:
+        modules = repository.fetch("modules.json")
+        if modules is not None:
+            repository.subfolder = str(PurePosixPath(subfolder) / _transformer_module(modules))
     return Location(name, repository=repository)
 
 
@@ -167,103 +173,6 @@ def _transformer_module(path: Path) -> str:
             if not folder.is_absolute() and ".." not in folder.parts:
                 return str(folder)
     raise CorruptFile(given=f"'{path}' names no Transformer module inside its folder")
-
-
-@dataclass(slots=True)
-class _Repository:
-    """A model repository on the Hub, at one revision, seen through huggingface_hub."""
-
-    name: str
-    revision: str
-    token: str | bool | None
-    cache: Path
-    offline: bool
-    force_download: bool
-    subfolder: str = ""
-    commit: str | None = None
-    known: dict[str, Path | None] = field(default_factory=dict)
-
-    def enter(self, subfolder: str) -> None:
-        self.subfolder = subfolder
-        if self.fetch("config.json") is None:
-            modules = self.fetch("modules.json")
-            if modules is not None:
-                self.subfolder = str(PurePosixPath(subfolder) / _transformer_module(modules))
-
-    def fetch(self, filename: str) -> Path | None:
-        """Return the cached file, downloaded if need be; None where the repository has no such file."""
-        where = f"{self.subfolder}/{filename}" if self.subfolder not in ("", ".") else filename
-        if where not in self.known:
-            self.known[where] = self._download(where)
-        return self.known[where]
-
-    def _download(self, where: str) -> Path | None:
-        from huggingface_hub import errors, hf_hub_download
-
-        try:
-            found = hf_hub_download(
-                self.name,
-                where,
-                revision=self.commit
-                or self.revision,  # one commit for all files, whatever is pushed meanwhile
-                token=self.token,
-                cache_dir=self.cache,
-                local_files_only=self.offline,
-                force_download=self.force_download and not self.offline,
-                endpoint=os.environ.get("HF_ENDPOINT") or None,
-            )
-        except errors.LocalEntryNotFoundError as error:  # not in the cache, and the Hub was not reached
-            if self.snapshot() is not None:
-                return None
-            raise self._not_found(
-                "the Hub was not asked" if self.offline else "the Hub cannot be reached"
-            ) from error
-        except errors.EntryNotFoundError:
-            return None
-        except errors.GatedRepoError as error:
-            raise self._not_found("the repository is gated", "accept its terms and pass token") from error
-        except errors.RepositoryNotFoundError as error:
-            raise self._not_found("the Hub has no such repository", "pass token if it is private") from error
-        except errors.RevisionNotFoundError as error:
-            raise self._not_found(f"the repository has no revision '{self.revision}'") from error
-        except Exception as error:  # the client's HTTP library differs by release, and so do its exceptions
-            reason = str(error).partition("\n")[0]
-            raise self._not_found(f"the Hub answered '{type(error).__name__}: {reason}'") from error
-        path = Path(found)
-        self.commit = self.commit or path.parents[len(PurePosixPath(where).parts) - 1].name
-        return path
-
-    def snapshot(self) -> Path | None:
-        """Return the cache's folder of this revision, or None where the cache has nothing of it."""
-        storage = self.cache / f"models--{self.name.replace('/', '--')}"
-        reference = storage / "refs" / self.revision
-        commit = self.commit or (reference.read_text().strip() if reference.is_file() else self.revision)
-        folder = storage / "snapshots" / commit / self.subfolder
-        return folder if folder.is_dir() else None
-
-    def _not_found(self, reason: str, hint: str = "check the name and the connection") -> NotFound:
-        endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-        tried = f"no folder '{self.name}', nothing under that name in the cache '{self.cache}'"
-        return NotFound(given=f"'{self.name}' was not found: {tried}, and at {endpoint} {reason}", hint=hint)
-
-
-def _switched_on(variable: str) -> bool:
-    return os.environ.get(variable, "").upper() in _TRUE
-
-
-def _default_cache() -> Path:
-    """Return the Hub cache that the environment names, the retired variables of transformers included."""
-    for variable in ("TRANSFORMERS_CACHE", "PYTORCH_TRANSFORMERS_CACHE"):
-        if value := os.environ.get(variable):
-            warnings.warn(
-                f"{variable} is honoured; its name today is HF_HUB_CACHE", FutureWarning, stacklevel=3
-            )
-            return Path(os.path.expandvars(value))
-    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if value := os.environ.get(variable):
-            return Path(os.path.expandvars(value))
-    home = os.environ.get("HF_HOME") or f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
-    return Path(os.path.expandvars(home)) / "hub"
 
 
 def read_json(path: Path, *, limit: int = JSON_LIMIT) -> object:

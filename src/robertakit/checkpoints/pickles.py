@@ -227,6 +227,11 @@ def read_pickle(data: bytes | memoryview, where: str) -> tuple[object, int]:
 class _Machine:
     """The stack machine. Every opcode is a line in ``step``; those that call, build or import are not there."""
 
+    _EMPTY: Final[dict[str, Callable[[], object]]] = {
+        "EMPTY_TUPLE": tuple,
+        "EMPTY_LIST": list,
+        "EMPTY_DICT": dict,
+    }
     _CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
     _VALUES: Final = frozenset(
         {
@@ -269,7 +274,9 @@ class _Machine:
             stack.append(self.memo[argument])  # type: ignore[index]
         elif opcode == "MARK":
             self.marks.append(len(stack))
-        elif opcode.startswith("EMPTY_") or "TUPLE" in opcode or opcode in ("LIST", "DICT"):
+        elif opcode in self._EMPTY:
+            stack.append(self._EMPTY[opcode]())
+        elif opcode in ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "LIST", "DICT"):
             stack.append(self._container(opcode))
         elif opcode in ("APPEND", "APPENDS"):
             self._append([stack.pop()] if opcode == "APPEND" else self._since_mark())
@@ -296,8 +303,6 @@ class _Machine:
         return values
 
     def _container(self, opcode: str) -> object:
-        if opcode.startswith("EMPTY_"):
-            return {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}[opcode]()
         if opcode in ("TUPLE1", "TUPLE2", "TUPLE3"):
             count = int(opcode[-1])
             if len(self.stack) < count:

@@ -1,0 +1,83 @@
+"""The closed pickle machine: what it builds, and that its list of names is the whole list."""
+
+import pickle
+import pickletools
+from collections import OrderedDict
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robertakit.checkpoints import pickles
+from robertakit.checkpoints.pickles import read_pickle
+from robertakit.errors import CorruptFile
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(value=PLAIN, protocol=st.integers(2, 5))
+def test_plain_data_comes_back_and_its_end_is_known(value: object, protocol: int) -> None:
+    data = pickle.dumps(value, protocol)
+    assert read_pickle(data + b"more", "a") == (value, len(data))
+
+
+@given(data=st.binary(max_size=200))
+def test_any_bytes_end_in_an_error_of_ours_or_in_plain_data(data: bytes) -> None:
+    try:
+        value, length = read_pickle(data, "a")
+    except CorruptFile:
+        return
+    assert length <= len(data)
+    assert isinstance(
+        value,
+        type(None) | bool | int | float | str | bytes | list | tuple | dict | pickles._Name | pickles._Dtype,
+    )
+
+
+OPCODES = [opcode.code.encode("latin-1") for opcode in pickletools.opcodes]
+
+
+@given(
+    pieces=st.lists(
+        st.sampled_from([*OPCODES, b"K\1", b"X\1\0\0\0a", b"ctorch\nSize\n", b"ccollections\nOrderedDict\n"])
+    )
+)
+def test_any_opcodes_end_in_an_error_of_ours_or_in_plain_data(pieces: list[bytes]) -> None:
+    with suppress(CorruptFile):
+        read_pickle(b"\x80\x02" + b"".join(pieces) + b".", "a")
+
+
+def test_ordered_dictionaries_of_both_pythons() -> None:
+    assert read_pickle(pickle.dumps(OrderedDict(a=1), 2), "a")[0] == {"a": 1}
+    of_python_2 = b"\x80\x02ccollections\nOrderedDict\n(](X\1\0\0\0aK\1eatR."  # the items as a list of lists
+    assert read_pickle(of_python_2.replace(b"](X", b"]](X"), "a")[0] == {"a": 1}
+
+
+def test_trap_18_nothing_but_tensors_can_be_named() -> None:
+    """The list of functions is closed, and each is one of this module's own."""
+    assert {str(name) for name in pickles._FUNCTIONS} == {
+        "collections.OrderedDict",
+        "torch.Size",
+        "torch._utils._rebuild_tensor",
+        "torch._utils._rebuild_tensor_v2",
+        "torch._utils._rebuild_tensor_v3",
+        "torch._utils._rebuild_parameter",
+    }
+    assert {function.__module__ for function in pickles._FUNCTIONS.values()} == {
+        "robertakit.checkpoints.pickles"
+    }
+
+
+@pytest.mark.parametrize("thing", [print, OrderedDict, ValueError, object(), {1: 2}, {("a",): 1}, {1, 2}, 1j])
+def test_everything_else_is_refused(thing: object) -> None:
+    data = pickle.dumps({"a": thing}, 4)
+    if thing is OrderedDict:  # named and not called: inert, and no tensor
+        assert str(read_pickle(data, "a")[0]["a"]) == "collections.OrderedDict"  # type: ignore[index]
+        return
+    with pytest.raises(CorruptFile, match=r"^a: .*robertakit reads tensors only and has run nothing"):
+        read_pickle(data, "a")
