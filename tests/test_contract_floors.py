@@ -25,7 +25,6 @@ FLOORS = {
     "configuration": 2,
     "field_values": 2,
     "pretrained_config": 2,
-    "field_values": 2,
     "outputs": 2,
     "batch": 2,
     "architecture": 3,
