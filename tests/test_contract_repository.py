@@ -24,8 +24,8 @@ REGISTRIES = [
 ]
 
 # How often `Any` and `type: ignore` stand in src/. Lower it when you can; raising it needs a reason in the commit.
-ANY_BUDGET = 0
-IGNORE_BUDGET = 0
+ANY_BUDGET = 71  # the tokenizers' surface, whose callers pass what `from_pretrained` and `__call__` take
+IGNORE_BUDGET = 2
 
 
 @cache
