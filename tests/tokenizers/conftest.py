@@ -86,12 +86,24 @@ def published_unigram(shared: Path) -> Pair:
     return unigram_pair_of(shared / "data" / "tokenizers" / "xlm-roberta")
 
 
+@pytest.fixture(scope="session")
+def trained_byte_level(trained: Path) -> Pair:
+    """Cores of a small byte-level BPE vocabulary."""
+    return byte_level_pair_of(trained)
+
+
+@pytest.fixture(scope="session")
+def trained_unigram(trained: Path) -> Pair:
+    """Cores of a small unigram vocabulary."""
+    return unigram_pair_of(trained)
+
+
 @pytest.fixture(scope="session", params=["trained", "published"])
 def byte_level(request: pytest.FixtureRequest) -> Pair:
     """Byte-level BPE, of a small vocabulary and of the published one."""
     if request.param == "published":
         return request.getfixturevalue("published_byte_level")
-    return byte_level_pair_of(request.getfixturevalue("trained"))
+    return request.getfixturevalue("trained_byte_level")
 
 
 @pytest.fixture(scope="session", params=["trained", "published"])
@@ -99,7 +111,7 @@ def unigram(request: pytest.FixtureRequest) -> Pair:
     """Unigram, of a small vocabulary and of the published one."""
     if request.param == "published":
         return request.getfixturevalue("published_unigram")
-    return unigram_pair_of(request.getfixturevalue("trained"))
+    return request.getfixturevalue("trained_unigram")
 
 
 def entries(node: Node, begun: str = "") -> Iterator[str]:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -51,3 +52,17 @@ def test_lone_surrogates_are_named():
     refuse_lone_surrogates("all is well 🃏")
     with pytest.raises(InputError, match=r"U\+DC80 at character 3"):
         refuse_lone_surrogates("abc\udc80")
+
+
+@pytest.mark.parametrize("family", ["trained_byte_level", "trained_unigram"])
+def test_cores_are_shared_between_threads(family, request, training_texts):
+    pair = request.getfixturevalue(family)
+    texts = training_texts[:400]
+    for core in (pair.slow, pair.fast):
+        alone = core.encode_batch(texts, True)
+        with ThreadPoolExecutor(4) as threads:
+            together = list(
+                threads.map(lambda start: core.encode_batch(texts[start:] + texts[:start], True), range(4))
+            )
+        for start, found in enumerate(together):
+            assert found == alone[start:] + alone[:start]
