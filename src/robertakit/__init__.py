@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from robertakit.outputs import *  # noqa: F403
     from robertakit.tasks import *  # noqa: F403
     from robertakit.tokenizers import *  # noqa: F403
-    from robertakit.torch import *  # noqa: F403
+    from robertakit.torch import RobertaForMaskedLM as RobertaForMaskedLM
+    from robertakit.torch import RobertaModel as RobertaModel
+    from robertakit.torch import RobertaPreTrainedModel as RobertaPreTrainedModel
+    from robertakit.torch import XLMRobertaForMaskedLM as XLMRobertaForMaskedLM
+    from robertakit.torch import XLMRobertaModel as XLMRobertaModel
 
 __version__ = "0.1.0"
 
@@ -63,7 +67,13 @@ _HOMES = {
         "XLMRobertaTokenizer",
         "XLMRobertaTokenizerFast",
     ),
-    "robertakit.torch": ("RobertaForMaskedLM", "RobertaModel", "RobertaPreTrainedModel"),
+    "robertakit.torch": (
+        "RobertaForMaskedLM",
+        "RobertaModel",
+        "RobertaPreTrainedModel",
+        "XLMRobertaForMaskedLM",
+        "XLMRobertaModel",
+    ),
 }
 _SUBMODULES = (
     "architecture",

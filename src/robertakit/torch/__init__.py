@@ -4,6 +4,17 @@ from robertakit.errors import require
 
 require("torch", extra="torch", needed_for="robertakit.torch")
 
-from robertakit.torch.pretrained import RobertaForMaskedLM, RobertaModel, RobertaPreTrainedModel  # noqa: E402
+from robertakit.torch.encoder import RobertaModel  # noqa: E402
+from robertakit.torch.engine import Engine  # noqa: E402
+from robertakit.torch.heads import RobertaForMaskedLM  # noqa: E402
+from robertakit.torch.pretrained import RobertaPreTrainedModel  # noqa: E402
+from robertakit.torch.xlm_roberta import XLMRobertaForMaskedLM, XLMRobertaModel  # noqa: E402
 
-__all__ = ["RobertaForMaskedLM", "RobertaModel", "RobertaPreTrainedModel"]
+__all__ = [
+    "Engine",
+    "RobertaForMaskedLM",
+    "RobertaModel",
+    "RobertaPreTrainedModel",
+    "XLMRobertaForMaskedLM",
+    "XLMRobertaModel",
+]

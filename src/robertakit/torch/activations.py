@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["ACTIVATIONS"]
+__all__ = ["ACTIVATIONS", "activation"]
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -57,3 +58,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swish": F.silu,
     "tanh": torch.tanh,
 }
+
+
+def activation(hidden_act: str | Callable[..., object]) -> Callable[[Tensor], Tensor]:
+    """The function that `config.hidden_act` names, or is.
+
+    Example:
+        >>> activation("relu")(torch.tensor([-1.0, 2.0])).tolist()
+        [0.0, 2.0]
+    """
+    if isinstance(hidden_act, str):
+        return ACTIVATIONS[hidden_act]
+    return cast(Callable[[Tensor], Tensor], hidden_act)

@@ -132,10 +132,13 @@ class RobertaSelfAttention(nn.Module):
         start = 0
         for sequences, length in layout.groups:
             stop = start + sequences * length
-            grouped = [x[start:stop].unflatten(0, (sequences, length)) for x in (query, key, value)]
+            shape = (sequences, length, *query.shape[1:])
+            grouped = [x[start:stop].reshape(shape) for x in (query, key, value)]
             pieces.append(self._sdpa(*grouped).flatten(0, 1))
             start = stop
-        context = torch.cat(pieces) if len(pieces) != 1 else pieces[0]
+        if not pieces:
+            return value
+        context = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
         return context if layout.inverse is None else context[layout.inverse]
 
 

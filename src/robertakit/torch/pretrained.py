@@ -1,40 +1,55 @@
-"""The documented classes in PyTorch. This part: the bare encoder and the masked-LM class.
+"""What all PyTorch models share: configuration, drawn weights, loading and saving. No model is defined here.
 
-Shape letters: B batch, L padded length, T packed tokens, S sequences, R rows asked for, W width, H heads, V vocabulary.
+Files and their checks are `robertakit.checkpoints`' business; this file only moves arrays in and out of modules.
 """
 
-from collections.abc import Iterator
+import copy
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import ClassVar
-from warnings import warn
+from typing import ClassVar, Literal, Self, overload
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robertakit.architecture import IGNORED_LABEL, initial_value, parameters
-from robertakit.batch import check_ids, sequential_position_ids
-from robertakit.configuration import RobertaConfig
-from robertakit.errors import ArgumentError, BadShape, ConfigError, InputError
-from robertakit.outputs import BaseModelOutputWithPoolingAndCrossAttentions, MaskedLMOutput
-from robertakit.torch.attention import PackedLayout, PaddedLayout
-from robertakit.torch.encoder import RobertaEmbeddings, RobertaEncoder, RobertaPooler, position_ids
-from robertakit.torch.heads import RobertaLMHead, masked_lm_loss
+from robertakit.architecture import initial_value, parameters
+from robertakit.checkpoints import StoredTensor, Weights, load_weights, save_weights
+from robertakit.configuration import PretrainedConfig, RobertaConfig
+from robertakit.errors import ArgumentError, ConfigError, listed
+from robertakit.files import Location, locate
+from robertakit.pretrained_config import read_fields
 
-__all__ = ["RobertaForMaskedLM", "RobertaModel", "RobertaPreTrainedModel"]
+__all__ = ["RobertaPreTrainedModel", "as_part", "dtype_named"]
+
+#: Arguments of `from_pretrained` that say where to look.
+_WHERE = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download")
+_FLOATS = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+_STORED = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
 
 
 @contextmanager
-def _as_part() -> Iterator[None]:
-    """Build a model that belongs to a larger one: the outermost draws all weights, once."""
+def as_part() -> Iterator[None]:
+    """Build a model whose weights somebody else sets: the larger model that it belongs to, or a checkpoint."""
     token = _inside.set(True)
     try:
         yield
     finally:
         _inside.reset(token)
+
+
+def _drawn_seed() -> tuple[int, Tensor]:
+    """One draw from PyTorch's generator, and the generator's state behind it."""
+    return int(torch.randint(2**31 - 1, (), device="cpu")), torch.get_rng_state()
 
 
 class RobertaPreTrainedModel(nn.Module):
@@ -63,390 +78,260 @@ class RobertaPreTrainedModel(nn.Module):
                     hint="robertakit.numpy computes all of the family",
                 )
         self.config = config
-        # One draw from PyTorch's generator, whatever the class and its size: modules' own first values, which
-        # nobody sees, are drawn behind it and taken back.
+        # One draw, whatever the class and its size: modules' own first values, which nobody sees, are drawn
+        # behind it and taken back.
         if not _inside.get():
-            self._seed = int(torch.randint(2**31 - 1, (), device="cpu"))
-            self._generator_state = torch.get_rng_state()
+            self._seed, self._generator_state = _drawn_seed()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the weights are."""
+        return next(self.parameters()).dtype
+
+    def _draw_weights(self) -> None:
+        """Give every parameter its initial value, unless somebody else will."""
+        if not _inside.get():
+            torch.set_rng_state(self._generator_state)
+            self._set_weights({}, self._seed)
 
     @torch.no_grad()
-    def _draw_weights(self, add_pooling_layer: bool = False) -> None:
-        """Give every parameter its initial value, unless a larger model will."""
-        if _inside.get():
-            return
-        torch.set_rng_state(self._generator_state)
+    def _set_weights(self, found: Weights, seed: int) -> None:
+        """Set every parameter of the table: to what was found, else to its initial value."""
         named = dict(self.named_parameters(remove_duplicate=False))
-        for name, row in parameters(self.config, self.head, add_pooling_layer=add_pooling_layer).items():
-            if row.tied_to is None and not named[name].is_meta:
-                named[name].copy_(torch.from_numpy(initial_value(row, self.config, self._seed)))
+        pooler = getattr(self, "pooler", None) is not None
+        for name, row in parameters(self.config, self.head, add_pooling_layer=pooler).items():
+            if row.tied_to is not None or named[name].is_meta:
+                continue
+            if name in found:
+                wide = found[name].dtype == "F64" or named[name].dtype == torch.float64
+                value = found[name].read(np.float64 if wide else np.float32)
+            else:
+                value = initial_value(row, self.config, seed)
+            named[name].copy_(torch.tensor(value))
 
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """How padded rows were packed: `real` (B, L) says which, `flat` (T,) where they lie in (B·L)."""
-
-    real: Tensor
-    flat: Tensor
-
-    def pad(self, packed: Tensor) -> Tensor:
-        """(T, W) to (B, L, W), zeros at padding."""
-        padded = packed.new_zeros(self.real.numel(), packed.shape[-1])
-        return padded.index_copy(0, self.flat, packed).view(*self.real.shape, -1)
-
-
-class RobertaModel(RobertaPreTrainedModel):
-    """The encoder, with a pooler unless told otherwise.
-
-    Args:
-        config: an encoder's configuration.
-        add_pooling_layer: whether to have the pooler.
-
-    Example:
-        >>> import torch
-        >>> from robertakit import RobertaConfig
-        >>> config = RobertaConfig(
-        ...     vocab_size=99, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
-        ... )
-        >>> out = RobertaModel(config).eval()(torch.tensor([[0, 9, 2]]))
-        >>> tuple(out.last_hidden_state.shape), tuple(out.pooler_output.shape)
-        ((1, 3, 16), (1, 16))
-    """
-
-    head = "model"
-
-    def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True) -> None:
-        super().__init__(config)
-        self.embeddings = RobertaEmbeddings(config)
-        self.encoder = RobertaEncoder(config)
-        self.pooler = RobertaPooler(config) if add_pooling_layer else None
-        self._draw_weights(add_pooling_layer)
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The word embeddings."""
-        return self.embeddings.word_embeddings
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        head_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> BaseModelOutputWithPoolingAndCrossAttentions[Tensor] | tuple[object, ...]:
-        """Encode.
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: object,
+        config: PretrainedConfig | str | os.PathLike[str] | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        strict: bool = True,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: Literal[False] = False,
+        use_safetensors: bool | None = None,
+        variant: str | None = None,
+        **kwargs: object,
+    ) -> Self: ...
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: object,
+        config: PretrainedConfig | str | os.PathLike[str] | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        strict: bool = True,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: Literal[True],
+        use_safetensors: bool | None = None,
+        variant: str | None = None,
+        **kwargs: object,
+    ) -> tuple[Self, dict[str, list[str]]]: ...
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: object,
+        config: PretrainedConfig | str | os.PathLike[str] | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        strict: bool = True,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        use_safetensors: bool | None = None,
+        variant: str | None = None,
+        **kwargs: object,
+    ) -> Self | tuple[Self, dict[str, list[str]]]:
+        """Load a checkpoint from a folder or the Hub, ready to answer (`eval()`).
 
         Args:
-            input_ids: (B, L).
-            attention_mask: (B, L), 1 for real tokens; or (B, L, L), which keys each query sees. All ones if None.
-            token_type_ids: (B, L), zeros if None.
-            position_ids: (B, L) or (1, L); made from the ids if None.
-            head_mask: (H,) or (layers, H), factors for the attention maps.
-            inputs_embeds: (B, L, W), in place of the ids.
-            output_attentions: also return the maps; the config's setting if None.
-            output_hidden_states: also return every layer's states; the config's setting if None.
-            return_dict: False for a tuple; the config's setting if None.
-
-        Returns:
-            `last_hidden_state` (B, L, W), `pooler_output` (B, W), and what was asked for.
+            pretrained_model_name_or_path: folder, file of weights, or name on the Hub.
+            *model_args: of the constructor, behind the configuration.
+            config: used in place of the checkpoint's own, or where to read it; not changed.
+            dtype: of the model: a `torch.dtype`, its name, or `"auto"` for the one that is stored; default float32.
+            torch_dtype: older name of the same.
+            strict: refuse tensors that belong to nothing known (see `checkpoints.load_weights`).
+            ignore_mismatched_sizes: draw a head anew whose shape differs.
+            output_loading_info: return `(model, report)`.
+            use_safetensors: True for safetensors only, False for `.bin` only, None for safetensors first.
+            variant: for example `"fp16"` for `model.fp16.safetensors`.
+            **kwargs: where to look (`revision`, `token`, `cache_dir`, `local_files_only`, `subfolder`,
+                `force_download`); fields of the configuration, `attn_implementation` among them; and arguments of
+                the constructor, such as `add_pooling_layer`.
 
         Raises:
-            ArgumentError: both or none of ids and embeddings.
-            InputError: an id without a row, or more tokens than positions (`TooLong`).
-        """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ArgumentError(
-                given="both input_ids and inputs_embeds" if input_ids is not None else "no input",
-                expected="one of input_ids and inputs_embeds",
-            )
-        maps = self.config.output_attentions if output_attentions is None else output_attentions
-        all_states = (
-            self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        )
-        as_dict = self.config.use_return_dict if return_dict is None else return_dict
-        positions = self._positions(input_ids, inputs_embeds) if position_ids is None else position_ids
-        _check(self.config, input_ids, positions, token_type_ids)
-        states, collected, rows = self._encode(
-            input_ids, attention_mask, token_type_ids, positions, head_mask, inputs_embeds, bool(maps)
-        )
-        last = states[-1] if rows is None else rows.pad(states[-1])
-        pooled = None
-        if self.pooler is not None:
-            pooled = self.pooler(last[:, 0] if rows is None else _first_real(last, rows.real))
-            if rows is not None:
-                pooled = pooled * rows.real.any(1, keepdim=True)
-        shown = None
-        if all_states:
-            shown = tuple(states if rows is None else [rows.pad(state) for state in states])
-        if not as_dict:
-            optional = (shown, tuple(collected) if maps else None)
-            return (last, pooled, *(part for part in optional if part is not None))
-        return BaseModelOutputWithPoolingAndCrossAttentions(
-            last_hidden_state=last,
-            pooler_output=pooled,
-            hidden_states=shown,
-            attentions=tuple(collected) if maps else None,
-        )
-
-    def encode_packed(
-        self,
-        input_ids: Tensor,
-        position_ids: Tensor,
-        cumulative_lengths: Tensor,
-        token_type_ids: Tensor | None = None,
-    ) -> Tensor:
-        """Encode sequences that lie end to end, without any padding.
-
-        Args:
-            input_ids: (T,).
-            position_ids: (T,), as `batch.Batch` holds them.
-            cumulative_lengths: (S+1,); sequence s has the rows from `[s]` up to `[s + 1]`.
-            token_type_ids: (T,), zeros if None.
-
-        Returns:
-            (T, W).
+            CheckpointError: one of its leaves says what is wrong with the files.
+            ConfigError: the configuration makes no model of this class.
+            ArgumentError: a keyword that nothing knows, or a dtype that no model has.
 
         Example:
-            >>> import torch
-            >>> from robertakit import RobertaConfig
-            >>> config = RobertaConfig(
-            ...     vocab_size=99, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
-            ... )
-            >>> model = RobertaModel(config, add_pooling_layer=False).eval()
-            >>> ids, positions = torch.tensor([0, 9, 2, 0, 2]), torch.tensor([2, 3, 4, 2, 3])
-            >>> tuple(model.encode_packed(ids, positions, torch.tensor([0, 3, 5])).shape)
-            (5, 16)
+            >>> import tempfile
+            >>> from robertakit.torch import RobertaModel
+            >>> sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+            >>> folder = tempfile.mkdtemp()
+            >>> files = RobertaModel(RobertaConfig(**sizes)).save_pretrained(folder)
+            >>> RobertaModel.from_pretrained(folder, add_pooling_layer=False, dtype="float64").dtype
+            torch.float64
         """
-        lengths = cumulative_lengths.diff().tolist()
-        if int(cumulative_lengths[0]) != 0 or sum(lengths) != len(input_ids) or min(lengths, default=0) < 0:
-            raise BadShape(
-                given=f"cumulative_lengths {cumulative_lengths.tolist()} for {len(input_ids)} tokens",
-                expected="from 0 up to the number of tokens, never down",
-            )
-        _check(self.config, input_ids, position_ids, token_type_ids)
-        layout = PackedLayout.from_lengths(lengths, input_ids.device)
-        states, _ = self.encoder(self.embeddings(input_ids, position_ids, token_type_ids), layout)
-        return states[-1]  # type: ignore[no-any-return]
+        where = {name: kwargs.pop(name) for name in _WHERE if name in kwargs}
+        find: Callable[..., Location] = locate
+        location = find(pretrained_model_name_or_path, **where)
+        known, own = cls._split(config, location, where, kwargs)
+        asked = _one_dtype(dtype, torch_dtype)
+        seed, state = _drawn_seed()
+        make: Callable[..., Self] = cls
+        with as_part():
+            model = make(known, *model_args, **own)
+        torch.set_rng_state(state)
+        pooler = getattr(model, "pooler", None) is not None
+        found, info = load_weights(
+            location, known, cls.head, strict=strict, ignore_mismatched_sizes=ignore_mismatched_sizes,
+            add_pooling_layer=pooler, use_safetensors=use_safetensors, variant=variant,
+        )  # fmt: skip
+        model.to(_stored_dtype(known, found) if asked == "auto" else dtype_named(asked))
+        known.dtype = str(model.dtype).removeprefix("torch.")
+        model._set_weights(found, seed)
+        model.eval()
+        return (model, info.as_dict()) if output_loading_info else model
 
-    def _positions(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
-        pad = self.config.pad_token_id
-        if input_ids is not None:
-            return position_ids(input_ids, pad)
-        assert inputs_embeds is not None
-        sequential = torch.from_numpy(sequential_position_ids(inputs_embeds.shape[1], pad))
-        return sequential.long().to(inputs_embeds.device)
-
-    def _encode(
-        self,
-        input_ids: Tensor | None,
-        attention_mask: Tensor | None,
-        token_type_ids: Tensor | None,
-        positions: Tensor,
-        head_mask: Tensor | None,
-        inputs_embeds: Tensor | None,
-        maps: bool,
-    ) -> tuple[list[Tensor], list[Tensor], _Rows | None]:
-        shape = input_ids.shape if input_ids is not None else inputs_embeds.shape[:2]  # type: ignore[union-attr]
-        mask = None if attention_mask is None else _checked_mask(attention_mask, shape)
-        if token_type_ids is not None:
-            token_type_ids = token_type_ids.expand(shape)
-        way = self.config.attn_implementation
-        if (
-            mask is not None
-            and mask.dim() == 2
-            and way in (None, "packed")
-            and not maps
-            and head_mask is None
-        ):
-            real = mask.bool()
-            lengths = real.sum(1).tolist()
-            if sum(lengths) < real.numel():
-                rows = _Rows(real, real.flatten().nonzero().flatten())
-                embedded = self.embeddings(
-                    None if input_ids is None else input_ids[real],
-                    positions.expand(shape)[real],
-                    None if token_type_ids is None else token_type_ids[real],
-                    None if inputs_embeds is None else inputs_embeds[real],
+    @classmethod
+    def _split(
+        cls,
+        config: PretrainedConfig | str | os.PathLike[str] | None,
+        location: Location,
+        where: Mapping[str, object],
+        kwargs: Mapping[str, object],
+    ) -> tuple[PretrainedConfig, dict[str, object]]:
+        """The configuration under the caller's fields, and the keywords that are the constructor's."""
+        own = set(inspect.signature(cls.__init__).parameters) - {"self", "config"}
+        if isinstance(config, PretrainedConfig):
+            known, rest = copy.deepcopy(config), dict(kwargs)
+            if "attn_implementation" in rest:
+                known = type(known).from_dict(
+                    known.to_dict() | {"attn_implementation": rest.pop("attn_implementation")}
                 )
-                states, _ = self.encoder(embedded, PackedLayout.from_lengths(lengths, real.device))
-                return states, [], rows
-            mask = None
-        keep = None
-        if mask is not None:
-            keep = mask.bool()[:, None, None] if mask.dim() == 2 else mask.bool()[:, None]
-        embedded = self.embeddings(input_ids, positions, token_type_ids, inputs_embeds)
-        factors = None if head_mask is None else _checked_head_mask(head_mask, self.config)
-        states, collected = self.encoder(embedded, PaddedLayout(keep), factors, maps or way == "eager")
-        return states, collected, None
+        else:
+            find: Callable[..., Location] = locate
+            fields = read_fields(location if config is None else find(config, **where))
+            kind = PretrainedConfig.families.get(str(fields.get("model_type")), cls.config_class)
+            ours = {name: value for name, value in kwargs.items() if name not in own}
+            make: Callable[..., tuple[PretrainedConfig, dict[str, object]]] = kind.from_dict
+            known, rest = make(fields, return_unused_kwargs=True, **ours)
+            rest |= {name: value for name, value in kwargs.items() if name in own}
+        if unknown := set(rest) - own:
+            raise ArgumentError(
+                given=f"unknown argument {listed(unknown)} to {cls.__name__}.from_pretrained",
+                expected=f"where to look ({listed(_WHERE)}), a field of the configuration, or {listed(own) or 'none'}",
+                hint="set fields on the config itself where one is given" if config is not None else "",
+            )
+        return known, rest
 
-
-class RobertaForMaskedLM(RobertaPreTrainedModel):
-    """The encoder with the language-modelling head; its decoder shares the word embeddings.
-
-    Example:
-        >>> import torch
-        >>> from robertakit import RobertaConfig
-        >>> config = RobertaConfig(
-        ...     vocab_size=99, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
-        ... )
-        >>> model = RobertaForMaskedLM(config).eval()
-        >>> ids = torch.tensor([[0, 9, 2]])
-        >>> out = model(ids, labels=torch.tensor([[-100, 8, -100]]))
-        >>> tuple(out.logits.shape), out.loss.dim()
-        ((1, 3, 99), 0)
-    """
-
-    head = "masked-lm"
-
-    def __init__(self, config: RobertaConfig) -> None:
-        super().__init__(config)
-        with _as_part():
-            self.roberta = RobertaModel(config, add_pooling_layer=False)
-        self.lm_head = RobertaLMHead(config)
-        if config.tie_word_embeddings:
-            self.lm_head.decoder.weight = self.roberta.embeddings.word_embeddings.weight
-        self._draw_weights()
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """The word embeddings."""
-        return self.roberta.get_input_embeddings()
-
-    def get_output_embeddings(self) -> nn.Linear:
-        """The decoder."""
-        return self.lm_head.decoder
-
-    def forward(
+    def save_pretrained(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        head_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-    ) -> MaskedLMOutput[Tensor] | tuple[object, ...]:
-        """Score the vocabulary at every position.
+        save_directory: str | os.PathLike[str],
+        is_main_process: bool = True,
+        state_dict: Mapping[str, Tensor] | None = None,
+        *,
+        push_to_hub: bool = False,
+        max_shard_size: int | str = "5GB",
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        **kwargs: object,
+    ) -> list[str]:
+        """Write weights (safetensors) and `config.json`; a kill leaves the old checkpoint or the new one.
 
         Args:
-            input_ids: see `RobertaModel.forward`, as all others that are not named here.
-            attention_mask: (B, L).
-            token_type_ids: (B, L).
-            position_ids: (B, L).
-            head_mask: (H,) or (layers, H).
-            inputs_embeds: (B, L, W).
-            labels: (B, L) ids to predict, -100 where there is nothing to.
-            output_attentions: whether to return the maps.
-            output_hidden_states: whether to return every layer's states.
-            return_dict: False for a tuple.
+            save_directory: made if it is not there.
+            is_main_process: False writes nothing: another process does.
+            state_dict: in place of the model's own, under the model's names.
+            push_to_hub: refused; upload the folder.
+            max_shard_size: bytes, or a text such as `"500MB"`; larger weights are split.
+            safe_serialization: False is refused: nothing that we write is a pickle.
+            variant: for example `"fp16"` for `model.fp16.safetensors`.
+            **kwargs: refused.
 
         Returns:
-            `loss` () if there are labels, `logits` (B, L, V), and what was asked for.
+            The names of the files written.
 
         Raises:
-            InputError: labels on positions that the mask hides, with packed attention.
+            SaveFailed: the disk refused.
+            ArgumentError: what is refused above, or a size that is none.
         """
-        if labels is not None and attention_mask is not None:
-            attention_mask = self._mask_for_labels(labels, attention_mask)
-        as_dict = self.config.use_return_dict if return_dict is None else return_dict
-        out = self.roberta(
-            input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            head_mask=head_mask,
-            inputs_embeds=inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
+        refused = {"push_to_hub": push_to_hub, "safe_serialization": not safe_serialization} | kwargs
+        for name, value in refused.items():
+            if name in kwargs or value:
+                hints = {"push_to_hub": "save, then call huggingface_hub.upload_folder"}
+                raise ArgumentError(
+                    given=f"{name}={kwargs.get(name, name == 'push_to_hub')!r} to save_pretrained",
+                    expected="a folder of safetensors",
+                    hint=hints.get(name, "leave it out"),
+                )
+        if not is_main_process:
+            return []
+        tensors = self.state_dict() if state_dict is None else state_dict
+        config = copy.deepcopy(self.config)
+        config.architectures = [type(self).__name__]
+        config.dtype = str(self.dtype).removeprefix("torch.")
+        return save_weights(
+            save_directory,
+            {name: _as_stored(tensor) for name, tensor in tensors.items()},
+            config_json=config.to_json_string(),
+            max_shard_size=max_shard_size,
+            variant=variant,
         )
-        logits = self.lm_head(out.last_hidden_state)
-        loss = None
-        if labels is not None:
-            labelled = labels.ne(IGNORED_LABEL)
-            loss = masked_lm_loss(logits[labelled], labels[labelled])
-        result = MaskedLMOutput(
-            loss=loss, logits=logits, hidden_states=out.hidden_states, attentions=out.attentions
+
+
+def dtype_named(dtype: torch.dtype | str) -> torch.dtype:
+    """A dtype that a model can have, from itself or its name.
+
+    Raises:
+        ArgumentError: no such dtype.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if name not in _FLOATS:
+        raise ArgumentError(given=f"dtype={dtype!r}", expected=f"one of {listed(_FLOATS)}, or 'auto'")
+    return _FLOATS[name]
+
+
+def _one_dtype(dtype: torch.dtype | str | None, torch_dtype: torch.dtype | str | None) -> torch.dtype | str:
+    if dtype is not None and torch_dtype is not None and str(dtype) != str(torch_dtype):
+        raise ArgumentError(
+            given=f"dtype={dtype!r} and torch_dtype={torch_dtype!r}", expected="one of the two names"
         )
-        return result if as_dict else result.to_tuple()
-
-    def _mask_for_labels(self, labels: Tensor, attention_mask: Tensor) -> Tensor:
-        """The mask as it is, or, where labels stand on hidden positions, one that keeps them in the batch."""
-        way = self.config.attn_implementation
-        if way not in (None, "packed") or attention_mask.dim() != 2 or torch.compiler.is_compiling():
-            return attention_mask
-        hidden = int((labels.ne(IGNORED_LABEL) & attention_mask.eq(0)).sum())
-        if not hidden:
-            return attention_mask
-        if way == "packed":
-            raise InputError(
-                given=f"{hidden} labels on positions that attention_mask hides",
-                expected="labels on real tokens only with packed attention",
-                hint='set them to -100, or choose attn_implementation="sdpa"',
-            )
-        warn(
-            f"{hidden} labels stand on positions that attention_mask hides; this batch is padded",
-            stacklevel=3,
-        )
-        return attention_mask[:, None].expand(
-            -1, attention_mask.shape[1], -1
-        )  # the same mask, for each query
-
-    def loss_at(self, hidden_states: Tensor, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and logits of single rows: what pre-training needs, and an eighth of the head's work.
-
-        Args:
-            hidden_states: (T, W) packed, or (B, L, W), whose rows are counted through.
-            rows: (R,) which rows.
-            labels: (R,) ids to predict, -100 to leave a row out.
-
-        Returns:
-            The loss () and the logits (R, V).
-        """
-        logits = self.lm_head(hidden_states.reshape(-1, hidden_states.shape[-1])[rows])
-        return masked_lm_loss(logits, labels), logits
+    chosen = torch_dtype if dtype is None else dtype
+    return torch.float32 if chosen is None else chosen
 
 
-def _check(
-    config: RobertaConfig, input_ids: Tensor | None, positions: Tensor, token_type_ids: Tensor | None
-) -> None:
-    """Raise for ids without a row; inside `torch.compile` no check costs time."""
-    if torch.compiler.is_compiling() or positions.is_meta:
-        return
-    ids, where, types = (
-        None if tensor is None else tensor.detach().cpu().numpy()
-        for tensor in (input_ids, positions, token_type_ids)
-    )
-    check_ids(config, ids, where, types)
+def _stored_dtype(config: PretrainedConfig, found: Weights) -> torch.dtype:
+    """What `"auto"` means: what the configuration says, else what the first tensor is stored in."""
+    if isinstance(config.dtype, str) and config.dtype in _FLOATS:
+        return _FLOATS[config.dtype]
+    return _STORED[next(iter(found.values())).dtype]
 
 
-def _checked_mask(mask: Tensor, shape: torch.Size) -> Tensor:
-    """A mask (B, L) or (B, L, L)."""
-    batch, length = shape
-    if mask.shape not in ((batch, length), (batch, length, length)):
-        raise BadShape(
-            given=f"attention_mask {tuple(mask.shape)} for inputs {tuple(shape)}",
-            expected=f"{(batch, length)} or {(batch, length, length)}",
-        )
-    return mask
-
-
-def _checked_head_mask(head_mask: Tensor, config: RobertaConfig) -> Tensor:
-    """Factors for each layer, (layers, 1, H, 1, 1)."""
-    layers, heads = config.num_hidden_layers, config.num_attention_heads
-    if head_mask.shape == (heads,):
-        return head_mask.view(1, 1, heads, 1, 1).expand(layers, 1, heads, 1, 1)
-    if head_mask.shape == (layers, heads):
-        return head_mask.view(layers, 1, heads, 1, 1)
-    raise BadShape(given=f"head_mask {tuple(head_mask.shape)}", expected=f"({heads},) or ({layers}, {heads})")
-
-
-def _first_real(padded: Tensor, real: Tensor) -> Tensor:
-    """The first real row of each sequence, (B, L, W) to (B, W)."""
-    first = real.int().argmax(1)
-    return padded[torch.arange(len(padded), device=padded.device), first]
+def _as_stored(tensor: Tensor) -> StoredTensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    """A tensor's values for a file; bfloat16, which NumPy has not, by its bits."""
+    plain = tensor.detach().cpu()
+    if plain.dtype == torch.bfloat16:
+        return StoredTensor("BF16", plain.contiguous().view(torch.int16).numpy().view("<u2"))
+    array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] = plain.numpy()
+    return array
