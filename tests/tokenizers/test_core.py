@@ -58,11 +58,10 @@ def test_lone_surrogates_are_named():
 def test_cores_are_shared_between_threads(family, request, training_texts):
     pair = request.getfixturevalue(family)
     texts = training_texts[:400]
+    turned = [texts[start:] + texts[:start] for start in range(4)]
     for core in (pair.slow, pair.fast):
         alone = core.encode_batch(texts, True)
         with ThreadPoolExecutor(4) as threads:
-            together = list(
-                threads.map(lambda start: core.encode_batch(texts[start:] + texts[:start], True), range(4))
-            )
+            together = list(threads.map(core.encode_batch, turned, [True] * 4))
         for start, found in enumerate(together):
             assert found == alone[start:] + alone[:start]
