@@ -1,5 +1,7 @@
 """Truncation as arithmetic."""
 
+import itertools
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ def test_windows_cover_all_and_share_the_stride(length: int, room: int, stride: 
     ordered = spans if side == "right" else spans[::-1]
     assert ordered[0].start == 0
     assert ordered[-1].stop == length
-    for earlier, later in zip(spans, spans[1:], strict=False):
+    for earlier, later in itertools.pairwise(spans):
         shared = earlier.stop - later.start if side == "right" else later.stop - earlier.start
         assert shared == stride
     assert all(stop - start <= room for start, stop in spans)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from robertakit.errors import ArgumentError, TokenizerError
 from robertakit.files import Location, locate
 from robertakit.tokenizers.loading import CONFIG, WHOLE, class_named, load, read_optional
 from robertakit.tokenizers.pretrained import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from robertakit.tokenizers.roberta import RobertaTokenizer, RobertaTokenizerFast
+from robertakit.tokenizers.values import Value
 from robertakit.tokenizers.xlm_roberta import XLMRobertaTokenizer, XLMRobertaTokenizerFast
-
-if TYPE_CHECKING:
-    from typing import Any
 
 # Slow name -> the slow and the fast class.
 CLASSES: dict[str, tuple[type[PreTrainedTokenizerBase], type[PreTrainedTokenizerBase]]] = {
@@ -40,7 +37,7 @@ class AutoTokenizer:
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
-        *inputs: Any,
+        *inputs: Value,
         use_fast: bool = True,
         tokenizer_type: str | None = None,
         config: object = None,
@@ -51,7 +48,7 @@ class AutoTokenizer:
         revision: str = "main",
         subfolder: str = "",
         trust_remote_code: bool = False,
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> PreTrainedTokenizerBase:
         """Load a tokenizer of the class that `tokenizer_config.json`, `config.json` or the files themselves name.
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from robertakit.errors import InputError
 from robertakit.tokenizers.encoding import CharSpan, TextEncoding, TokenSpan
 from robertakit.tokenizers.padding import tensor_type, to_tensors
+from robertakit.tokenizers.values import Value
 
 if TYPE_CHECKING:
-    from typing import Any  # the values are lists, arrays or tensors: whoever indexes knows which
-
     import torch
 
 
@@ -20,7 +19,7 @@ class _Movable(Protocol):
     def to(self, device: object, *, non_blocking: bool = ...) -> object: ...
 
 
-class BatchEncoding(dict[str, "Any"]):
+class BatchEncoding(dict[str, Value]):
     """The columns of a batch (`input_ids`, `attention_mask`, ...) as a dict, by key or attribute.
 
     An integer in brackets gives one `TextEncoding`, a slice the same rows of every column. The methods about
@@ -51,7 +50,7 @@ class BatchEncoding(dict[str, "Any"]):
         self.convert_to_tensors(tensor_type, prepend_batch_axis)
 
     @property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, Value]:
         """The columns: this very dict (the reference keeps them in an attribute of that name)."""
         return self
 
@@ -70,14 +69,14 @@ class BatchEncoding(dict[str, "Any"]):
         """One `TextEncoding` for each row, None where the dict was made by hand."""
         return self._encodings
 
-    def __getitem__(self, item: str | int | slice) -> Any:
+    def __getitem__(self, item: str | int | slice) -> Value:
         if isinstance(item, str):
             return super().__getitem__(item)
         if isinstance(item, slice):
             return {key: value[item] for key, value in self.items()}
         return self._row(item)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Value:
         if name.startswith("__") or name in ("_encodings", "_n_sequences", "_is_fast"):
             raise AttributeError(name)  # asked for while a copy or pickle is being made
         try:

@@ -7,7 +7,6 @@ The text goes through the tokenizer's pipeline; everything after that is here an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from robertakit.errors import ArgumentError, InputError, TokenizerError
 from robertakit.tokenizers.batch_encoding import BatchEncoding
@@ -25,10 +24,8 @@ from robertakit.tokenizers.padding import (
 from robertakit.tokenizers.preparing import Setting, columns_of_rows, encode_items, warn_of_length
 from robertakit.tokenizers.truncation import TruncationStrategy, cut, head, overflow
 from robertakit.tokenizers.truncation import truncation_strategy as strategy_named
+from robertakit.tokenizers.values import Value
 from robertakit.tokenizers.vocabulary import VocabularyMixin
-
-if TYPE_CHECKING:
-    from typing import Any
 
 TextInput = str | Sequence[str] | Sequence[Sequence[str]]
 IdsInput = str | Sequence[str] | Sequence[int]
@@ -70,7 +67,7 @@ class CallMixin(VocabularyMixin):
         return_offsets_mapping: bool = False,
         return_length: bool = False,
         verbose: bool = True,
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> BatchEncoding:
         """Tokenize a text, a list of texts, or pairs of them.
 
@@ -147,8 +144,8 @@ class CallMixin(VocabularyMixin):
         stride: int = 0,
         padding_side: str | None = None,
         return_tensors: str | TensorType | None = None,
-        **kwargs: Any,
-    ) -> Any:
+        **kwargs: Value,
+    ) -> Value:
         """Return the ids of one text or pair: a list, or with `return_tensors` an array of shape (1, L).
 
         A text may also be given as tokens (list of str) or as ids without special tokens.
@@ -176,7 +173,7 @@ class CallMixin(VocabularyMixin):
         max_length: int | None = None,
         stride: int = 0,
         is_split_into_words: bool = False,
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> BatchEncoding:
         """Tokenize one text or pair; a text may also be given as tokens or as ids. Otherwise as calling."""
         given = (add_special_tokens, padding, truncation, max_length, stride, is_split_into_words)
@@ -186,14 +183,14 @@ class CallMixin(VocabularyMixin):
 
     def batch_encode_plus(
         self,
-        batch_text_or_text_pairs: Sequence[Any],
+        batch_text_or_text_pairs: Sequence[Value],
         add_special_tokens: bool = True,
         padding: bool | str | PaddingStrategy = False,
         truncation: bool | str | TruncationStrategy | None = None,
         max_length: int | None = None,
         stride: int = 0,
         is_split_into_words: bool = False,
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> BatchEncoding:
         """Tokenize a list of texts, or of pairs of texts. Otherwise as calling."""
         given = (add_special_tokens, padding, truncation, max_length, stride, is_split_into_words)
@@ -221,7 +218,7 @@ class CallMixin(VocabularyMixin):
         return_length: bool = False,
         verbose: bool = True,
         prepend_batch_axis: bool = False,
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> BatchEncoding:
         """Truncate ids, put special tokens around them, and pad. Arguments as of the call."""
         if return_offsets_mapping:
@@ -245,7 +242,7 @@ class CallMixin(VocabularyMixin):
         return self._encode([item], False, options, batch_axis=prepend_batch_axis)
 
     def tokenize(
-        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Value
     ) -> list[str]:
         """Return the pieces of a text (and of a second one) as strings, unknown ones as the text has them.
 
@@ -303,7 +300,7 @@ class CallMixin(VocabularyMixin):
 
     def pad(
         self,
-        encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        encoded_inputs: Mapping[str, Value] | Sequence[Mapping[str, Value]],
         padding: bool | str | PaddingStrategy = True,
         max_length: int | None = None,
         pad_to_multiple_of: int | None = None,
@@ -363,7 +360,7 @@ class CallMixin(VocabularyMixin):
 
     # --- behind them ---
 
-    def _options(self, named: Mapping[str, Any], extra: Mapping[str, Any]) -> CallOptions:
+    def _options(self, named: Mapping[str, Value], extra: Mapping[str, Value]) -> CallOptions:
         """Check arguments; those of `extra` that `__call__` has by name may be among them."""
         by_name = {name: value for name, value in extra.items() if name in _BY_NAME}
         rest = {name: value for name, value in extra.items() if name not in _BY_NAME}

@@ -17,10 +17,9 @@ from robertakit.files import Location, read_json
 from robertakit.tokenizers.added_tokens import AddedToken, added_token
 from robertakit.tokenizers.options import LARGEST_LENGTH
 from robertakit.tokenizers.special_tokens import NAMES
+from robertakit.tokenizers.values import Value
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from robertakit.tokenizers.pretrained import PreTrainedTokenizerBase
 
     Tokenizer = TypeVar("Tokenizer", bound=PreTrainedTokenizerBase)
@@ -58,7 +57,7 @@ FAMILIES = {
 }
 
 
-def read_tokenizer_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_tokenizer_json(path: str | os.PathLike[str]) -> dict[str, Value]:
     """Read a `tokenizer.json`, with the model's type filled in where the file leaves it out.
 
     Raises:
@@ -81,7 +80,7 @@ def read_tokenizer_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     return found | {"model": {"type": kind, **model}}
 
 
-def added_in(tokenizer: Mapping[str, Any]) -> dict[int, AddedToken]:
+def added_in(tokenizer: Mapping[str, Value]) -> dict[int, AddedToken]:
     """Return the added tokens of a `tokenizer.json`."""
     tokens = tokenizer.get("added_tokens") or ()
     try:
@@ -93,7 +92,7 @@ def added_in(tokenizer: Mapping[str, Any]) -> dict[int, AddedToken]:
 
 
 def load(
-    cls: type[Tokenizer], place: Location, inputs: tuple[object, ...], given: Mapping[str, Any]
+    cls: type[Tokenizer], place: Location, inputs: tuple[object, ...], given: Mapping[str, Value]
 ) -> Tokenizer:
     """Make a tokenizer of class `cls` of the files at `place`; `given` arguments win over the files."""
     config = read_optional(place, CONFIG)
@@ -114,7 +113,7 @@ def load(
     return tokenizer
 
 
-def known_length(settings: Mapping[str, Any], model_config: Mapping[str, Any], default: int) -> int:
+def known_length(settings: Mapping[str, Value], model_config: Mapping[str, Value], default: int) -> int:
     """The longest row: as the tokenizer's file says, else as the model's positions allow, else `default`.
 
     Files that do not know it say 10^30. A model of this family loses `pad_token_id + 1` rows of its positions.
@@ -130,7 +129,7 @@ def known_length(settings: Mapping[str, Any], model_config: Mapping[str, Any], d
     return default
 
 
-def class_named(config: Mapping[str, Any], model_config: Mapping[str, Any]) -> str | None:
+def class_named(config: Mapping[str, Value], model_config: Mapping[str, Value]) -> str | None:
     """The slow name of the class that the files ask for, None where they do not say."""
     for name in (config.get("tokenizer_class"), model_config.get("tokenizer_class")):
         if isinstance(name, str) and name not in GENERIC_CLASSES:
@@ -138,7 +137,7 @@ def class_named(config: Mapping[str, Any], model_config: Mapping[str, Any]) -> s
     return FAMILIES.get(str(model_config.get("model_type")))
 
 
-def check_class(cls: type[PreTrainedTokenizerBase], config: Mapping[str, Any], place: Location) -> None:
+def check_class(cls: type[PreTrainedTokenizerBase], config: Mapping[str, Value], place: Location) -> None:
     """Raise TokenizerError where the files are those of another class."""
     wanted = {base.__name__.removesuffix("Fast") for base in cls.__mro__}
     found = class_named(config, {})
@@ -150,13 +149,13 @@ def check_class(cls: type[PreTrainedTokenizerBase], config: Mapping[str, Any], p
         )
 
 
-def read_optional(place: Location, name: str) -> dict[str, Any]:
+def read_optional(place: Location, name: str) -> dict[str, Value]:
     """Read a JSON object, empty where the file is not there."""
     path = place.path_of(name)
     return {} if path is None else _object(path)
 
 
-def _object(path: Path) -> dict[str, Any]:
+def _object(path: Path) -> dict[str, Value]:
     try:
         found = read_json(path, limit=LIMIT)
     except CorruptFile as error:
@@ -166,9 +165,9 @@ def _object(path: Path) -> dict[str, Any]:
     return found
 
 
-def _older_files(place: Location, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _older_files(place: Location, settings: Mapping[str, Value]) -> dict[str, Value]:
     """What `special_tokens_map.json` and `added_tokens.json` say, which newer files say in one place."""
-    found: dict[str, Any] = {}
+    found: dict[str, Value] = {}
     for name, value in read_optional(place, SPECIAL).items():
         if name in NAMES and value is not None:
             found[name] = added_token(value, special=True) if isinstance(value, dict) else value
@@ -194,8 +193,11 @@ def _older_files(place: Location, settings: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _files(
-    cls: type[PreTrainedTokenizerBase], place: Location, settings: dict[str, Any], given: Mapping[str, Any]
-) -> dict[str, Any]:
+    cls: type[PreTrainedTokenizerBase],
+    place: Location,
+    settings: dict[str, Value],
+    given: Mapping[str, Value],
+) -> dict[str, Value]:
     """The constructor's file arguments: `tokenizer.json` first for fast classes, last for slow ones."""
     if any(name in given for name in ("vocab_file", "tokenizer_file", "tokenizer_object")):
         return {}
@@ -225,6 +227,6 @@ def _files(
     )
 
 
-def dumped(tokenizer: Mapping[str, Any]) -> str:
+def dumped(tokenizer: Mapping[str, Value]) -> str:
     """A parsed `tokenizer.json` as text again."""
     return json.dumps(tokenizer, ensure_ascii=False)

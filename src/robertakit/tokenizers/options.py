@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from robertakit.errors import ArgumentError, TokenizerError
 from robertakit.tokenizers.padding import PaddingStrategy, TensorType, padding_strategy, side_of, tensor_type
 from robertakit.tokenizers.truncation import TruncationStrategy, truncation_strategy
-
-if TYPE_CHECKING:
-    from typing import Any
+from robertakit.tokenizers.values import Value
 
 UNKNOWN_LENGTH = int(1e30)
 """What `model_max_length` says where nothing is known, as in the reference."""
@@ -89,7 +87,7 @@ def call_options(
     return_offsets_mapping: bool = False,
     return_length: bool = False,
     verbose: bool = True,
-    extra: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Value] | None = None,
     known: Collection[str] = (),
 ) -> CallOptions:
     """Check the documented arguments and return what they mean.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from robertakit.errors import InputError
 from robertakit.tokenizers.batch_encoding import BatchEncoding
@@ -19,9 +18,7 @@ from robertakit.tokenizers.options import CallOptions, logger
 from robertakit.tokenizers.padding import padded, width
 from robertakit.tokenizers.pipeline import Pipeline, Text
 from robertakit.tokenizers.truncation import Cutting, Span, TruncationStrategy, cut, head, overflow, windows
-
-if TYPE_CHECKING:
-    from typing import Any
+from robertakit.tokenizers.values import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +186,7 @@ def warn_of_length(lengths: Sequence[int], limit: int) -> bool:
     return True
 
 
-def columns_of_rows(encoded: object) -> tuple[dict[str, list[Any]], bool]:
+def columns_of_rows(encoded: object) -> tuple[dict[str, list[Value]], bool]:
     """Return rows of any documented form as columns of lists, and whether it was a single row."""
     if isinstance(encoded, Mapping):
         columns = {str(name): _listed(values) for name, values in encoded.items()}

@@ -21,13 +21,12 @@ from robertakit.tokenizers.padding import side_of
 from robertakit.tokenizers.pipeline import Pipeline, RawPipeline
 from robertakit.tokenizers.published import template_slots
 from robertakit.tokenizers.special_tokens import NAMES
+from robertakit.tokenizers.values import Value
 
 if TYPE_CHECKING:
-    from typing import Any
-
     import tokenizers
 
-    Json = dict[str, Any]
+    Json = dict[str, Value]
 
 SETTINGS = frozenset(
     {
@@ -82,7 +81,7 @@ class PreTrainedTokenizerBase(CallMixin):
         self,
         pipeline: Pipeline,
         named: Mapping[str, object],
-        settings: Mapping[str, Any],
+        settings: Mapping[str, Value],
         own: Mapping[str, object],
     ) -> None:
         """Finish a constructor: `named` special tokens, `settings` as above, `own` arguments of the class."""
@@ -106,7 +105,7 @@ class PreTrainedTokenizerBase(CallMixin):
         self._added_ids = {token.content: id for id, token in self._added.items()}
         self._take_tokens(named, settings)
 
-    def _take_tokens(self, named: Mapping[str, object], settings: Mapping[str, Any]) -> None:
+    def _take_tokens(self, named: Mapping[str, object], settings: Mapping[str, Value]) -> None:
         """Give ids to all special tokens: those of the file first, then the named ones in their order."""
         decoder = {
             int(id): added_token(token) for id, token in (settings.get("added_tokens_decoder") or {}).items()
@@ -140,11 +139,11 @@ class PreTrainedTokenizerBase(CallMixin):
             self._set_added({**self._added, **decoder})
         self._add(self.all_special_tokens_extended)
 
-    def _special_token(self, name: str, value: Any) -> AddedToken:
+    def _special_token(self, name: str, value: Value) -> AddedToken:
         """A named token as the class makes it of a plain string."""
         return added_token(value, special=True, normalized=False)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Value:
         """Tokens named by `extra_special_tokens`, and their ids."""
         named: Mapping[str, AddedToken] = self.__dict__.get("_named", {})
         if name in named:
@@ -171,7 +170,7 @@ class PreTrainedTokenizerBase(CallMixin):
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
-        *init_inputs: Any,
+        *init_inputs: Value,
         cache_dir: str | os.PathLike[str] | None = None,
         force_download: bool = False,
         local_files_only: bool = False,
@@ -179,7 +178,7 @@ class PreTrainedTokenizerBase(CallMixin):
         revision: str = "main",
         trust_remote_code: bool = False,
         subfolder: str = "",
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> Self:
         """Load a tokenizer from a folder or from the Hub.
 
@@ -277,7 +276,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         self,
         tokenizer_object: tokenizers.Tokenizer | None = None,
         tokenizer_file: str | os.PathLike[str] | None = None,
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> None:
         from robertakit.tokenizers.loading import read_tokenizer_json
 
@@ -341,7 +340,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         return bool(self._vocabulary_files())
 
     def train_new_from_iterator(
-        self, text_iterator: Iterable[str] | Iterable[Sequence[str]], vocab_size: int, **kwargs: Any
+        self, text_iterator: Iterable[str] | Iterable[Sequence[str]], vocab_size: int, **kwargs: Value
     ) -> Self:
         """Train a vocabulary of the same kind on texts; only the classes of this library have a trainer."""
         raise TokenizerError(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from robertakit.errors import ArgumentError, TokenizerError
 from robertakit.tokenizers.added_tokens import AddedToken, TokenLike, added_token
@@ -22,9 +22,7 @@ from robertakit.tokenizers.pretrained import (
 )
 from robertakit.tokenizers.published import roberta_json, template_slots
 from robertakit.tokenizers.tokenizer_json import byte_level_model, is_published_roberta_pipeline
-
-if TYPE_CHECKING:
-    from typing import Any
+from robertakit.tokenizers.values import Value
 
 File = str | os.PathLike[str]
 MAX_LENGTH = 512
@@ -56,7 +54,7 @@ class SeparatedTwice(PreTrainedTokenizerBase):
         row = [cls, *token_ids_0, sep]
         return row if token_ids_1 is None else [*row, sep, *token_ids_1, sep]
 
-    def _special_token(self, name: str, value: Any) -> AddedToken:
+    def _special_token(self, name: str, value: Value) -> AddedToken:
         if name == "mask_token" and isinstance(value, str):
             return AddedToken(value, lstrip=True, special=True)  # "a <mask>" is "a" and "<mask>"
         return added_token(value, special=True, normalized=self._special_tokens_normalized)
@@ -80,7 +78,7 @@ class ByteLevelTokenizer(SeparatedTwice):
         self,
         pipeline: Pipeline,
         named: dict[str, object],
-        settings: dict[str, Any],
+        settings: dict[str, Value],
         errors: str,
         add_prefix_space: bool,
         trim_offsets: bool,
@@ -179,7 +177,7 @@ class RobertaTokenizer(ByteLevelTokenizer, PreTrainedTokenizer):
         pad_token: TokenLike | None = "<pad>",
         mask_token: TokenLike | None = "<mask>",
         add_prefix_space: bool = False,
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> None:
         from robertakit.tokenizers.byte_level_bpe import ByteLevelBPE
 
@@ -235,7 +233,7 @@ class RobertaTokenizerFast(ByteLevelTokenizer, PreTrainedTokenizerFast):
         mask_token: TokenLike | None = "<mask>",
         add_prefix_space: bool = False,
         trim_offsets: bool = True,
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> None:
         named = named_tokens(locals())
         made = (errors, add_prefix_space, trim_offsets)
@@ -259,7 +257,7 @@ class RobertaTokenizerFast(ByteLevelTokenizer, PreTrainedTokenizerFast):
             self._pipeline, self._odd_to_longer = self._follow(json.loads(self._tokenizer_json())), True
 
     def train_new_from_iterator(
-        self, text_iterator: Iterable[str] | Iterable[Sequence[str]], vocab_size: int, **kwargs: Any
+        self, text_iterator: Iterable[str] | Iterable[Sequence[str]], vocab_size: int, **kwargs: Value
     ) -> Self:
         """Train a byte-level BPE vocabulary on texts, and return a tokenizer with it and the settings of this one.
 
@@ -273,7 +271,7 @@ class RobertaTokenizerFast(ByteLevelTokenizer, PreTrainedTokenizerFast):
         with TemporaryDirectory() as folder:
             train_byte_level_bpe(texts_of(text_iterator), vocab_size, folder, **kwargs)
             files = (Path(folder) / "vocab.json", Path(folder) / "merges.txt")
-            settings: dict[str, Any] = {**self.init_kwargs}
+            settings: dict[str, Value] = {**self.init_kwargs}
             settings.pop("added_tokens_decoder", None)
             return type(self)(*files, **settings)
 
@@ -287,22 +285,24 @@ def texts_of(batches: Iterable[str] | Iterable[Sequence[str]]) -> Iterable[str]:
             yield from batch
 
 
-def named_tokens(arguments: dict[str, Any]) -> dict[str, object]:
+def named_tokens(arguments: dict[str, Value]) -> dict[str, object]:
     """The special tokens among the arguments of a constructor, in the order in which they get ids."""
     names = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
     return {name: arguments[name] for name in names}
 
 
-def file_or_object(kwargs: dict[str, Any], tokenizer_file: File | None) -> tuple[bool, dict[str, Any] | None]:
+def file_or_object(
+    kwargs: dict[str, Value], tokenizer_file: File | None
+) -> tuple[bool, dict[str, Value] | None]:
     """Take `legacy_fast` and `tokenizer_object` out of the keywords; return the former and the pipeline, if any."""
     legacy, given = bool(kwargs.pop("legacy_fast", False)), kwargs.pop("tokenizer_object", None)
     if given is not None:
-        tokenizer: dict[str, Any] = json.loads(given.to_str())
+        tokenizer: dict[str, Value] = json.loads(given.to_str())
         return legacy, tokenizer
     return legacy, None if tokenizer_file is None else read_tokenizer_json(tokenizer_file)
 
 
-def separates_twice(tokenizer: dict[str, Any]) -> bool:
+def separates_twice(tokenizer: dict[str, Value]) -> bool:
     """Whether a pipeline puts special tokens where RoBERTa does: `<s> A </s>`, `<s> A </s></s> B </s>`."""
     places = (FIRST, SECOND)
     single, _ = template_slots(tokenizer.get("post_processor"), False, places)
@@ -313,11 +313,11 @@ def separates_twice(tokenizer: dict[str, Any]) -> bool:
     return single == [cls, FIRST, sep] and pair == [cls, FIRST, sep, sep, SECOND, sep]
 
 
-def _is_published(tokenizer: dict[str, Any]) -> bool:
+def _is_published(tokenizer: dict[str, Value]) -> bool:
     return is_published_roberta_pipeline(tokenizer) and separates_twice(tokenizer)
 
 
-def _model_in(tokenizer: dict[str, Any], name: str) -> ByteLevelModel:
+def _model_in(tokenizer: dict[str, Value], name: str) -> ByteLevelModel:
     """The model of a `tokenizer.json` for the slow class, which runs the published pipeline only."""
     if not is_published_roberta_pipeline(tokenizer):
         raise TokenizerError(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 from robertakit.errors import InputError, TokenizerError
 from robertakit.tokenizers.added_tokens import AddedToken
 from robertakit.tokenizers.pipeline import Pipeline, RawPipeline
 from robertakit.tokenizers.special_tokens import SpecialTokensMixin
-
-if TYPE_CHECKING:
-    from typing import Any
+from robertakit.tokenizers.values import Value
 
 # What `clean_up_tokenization_spaces=True` mends in English, in this order (transformers' list).
 ENGLISH_SPACES = (
@@ -136,8 +134,8 @@ class VocabularyMixin(SpecialTokensMixin):
     @overload
     def convert_ids_to_tokens(self, ids: int, skip_special_tokens: bool = False) -> str: ...
     @overload
-    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any: ...
-    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> str | list[str]:
+    def convert_ids_to_tokens(self, ids: Value, skip_special_tokens: bool = False) -> Value: ...
+    def convert_ids_to_tokens(self, ids: Value, skip_special_tokens: bool = False) -> str | list[str]:
         """Return the token of an id, or the tokens of several (a list, array or tensor).
 
         Raises:
@@ -164,7 +162,7 @@ class VocabularyMixin(SpecialTokensMixin):
 
     def decode(
         self,
-        token_ids: Any,
+        token_ids: Value,
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
         spaces_between_special_tokens: bool | None = None,
@@ -194,7 +192,7 @@ class VocabularyMixin(SpecialTokensMixin):
 
     def batch_decode(
         self,
-        sequences: Any,
+        sequences: Value,
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
         spaces_between_special_tokens: bool | None = None,
@@ -304,7 +302,7 @@ class VocabularyMixin(SpecialTokensMixin):
         return id
 
 
-def listed_ids(ids: Any) -> list[int]:
+def listed_ids(ids: Value) -> list[int]:
     """Return an id or ids of any container as a list of int.
 
     Example:

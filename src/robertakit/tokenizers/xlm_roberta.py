@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from robertakit.errors import ArgumentError, TokenizerError
 from robertakit.tokenizers.added_tokens import TokenLike
@@ -25,9 +25,7 @@ from robertakit.tokenizers.roberta import (
 )
 from robertakit.tokenizers.sentencepiece_model import SentencePieceModel
 from robertakit.tokenizers.tokenizer_json import is_published_xlmr_pipeline, unigram_model
-
-if TYPE_CHECKING:
-    from typing import Any
+from robertakit.tokenizers.values import Value
 
 UNKNOWN = "<unk>"
 MODEL_FILE = "sentencepiece.bpe.model"
@@ -37,7 +35,7 @@ class SentencePieceTokenizer(SeparatedTwice):
     """What slow and fast XLM-R share: all but the core."""
 
     saved_arguments = frozenset({"sp_model_kwargs"})
-    sp_model_kwargs: dict[str, Any]
+    sp_model_kwargs: dict[str, Value]
     vocab_file: str | None
 
     @property
@@ -57,7 +55,7 @@ class SentencePieceTokenizer(SeparatedTwice):
         return xlm_roberta_json(model, vocabulary, self._added, self._ends(), converted=converted)
 
 
-def _is_published(tokenizer: dict[str, Any]) -> bool:
+def _is_published(tokenizer: dict[str, Value]) -> bool:
     return is_published_xlmr_pipeline(tokenizer) and separates_twice(tokenizer)
 
 
@@ -120,8 +118,8 @@ class XLMRobertaTokenizer(SentencePieceTokenizer, PreTrainedTokenizer):
         unk_token: TokenLike | None = "<unk>",
         pad_token: TokenLike | None = "<pad>",
         mask_token: TokenLike | None = "<mask>",
-        sp_model_kwargs: dict[str, Any] | None = None,
-        **kwargs: Any,
+        sp_model_kwargs: dict[str, Value] | None = None,
+        **kwargs: Value,
     ) -> None:
         from robertakit.tokenizers.unigram import Unigram
 
@@ -168,7 +166,7 @@ class XLMRobertaTokenizerFast(SentencePieceTokenizer, PreTrainedTokenizerFast):
         unk_token: TokenLike | None = "<unk>",
         pad_token: TokenLike | None = "<pad>",
         mask_token: TokenLike | None = "<mask>",
-        **kwargs: Any,
+        **kwargs: Value,
     ) -> None:
         named = named_tokens(locals())
         self.sp_model_kwargs = dict(kwargs.pop("sp_model_kwargs", None) or {})
@@ -195,7 +193,7 @@ class XLMRobertaTokenizerFast(SentencePieceTokenizer, PreTrainedTokenizerFast):
             )
 
     def train_new_from_iterator(
-        self, text_iterator: Iterable[str] | Iterable[Sequence[str]], vocab_size: int, **kwargs: Any
+        self, text_iterator: Iterable[str] | Iterable[Sequence[str]], vocab_size: int, **kwargs: Value
     ) -> Self:
         """Train a unigram vocabulary on texts, and return a tokenizer with it and the settings of this one.
 
@@ -208,6 +206,6 @@ class XLMRobertaTokenizerFast(SentencePieceTokenizer, PreTrainedTokenizerFast):
 
         with TemporaryDirectory() as folder:
             train_unigram(texts_of(text_iterator), vocab_size, folder, **kwargs)
-            settings: dict[str, Any] = {**self.init_kwargs}
+            settings: dict[str, Value] = {**self.init_kwargs}
             settings.pop("added_tokens_decoder", None)
             return type(self)(Path(folder) / MODEL_FILE, **settings)
