@@ -35,7 +35,7 @@ SAVE_ID = "robertakit_save_id"
 Writer = Callable[[BinaryIO], None]
 
 #: Largest index or list of modules that is read; parsed, 3 bytes of JSON can take 64 of memory.
-JSON_LIMIT = 1 << 21
+JSON_LIMIT = 3 << 19
 
 
 # --- where files come from ---

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from robertakit import errors
+from robertakit.checkpoints.safetensors import HEADER_LIMIT
+from robertakit.files import JSON_LIMIT
 
 Attack = Callable[[Path], None]
 #: What a spoiled file may end in. Not TensorMismatch: that would mean that its contents were believed.
@@ -124,12 +126,12 @@ SAFETENSORS: dict[str, Attack] = {
     "metadata a list": lambda folder: respell(folder, lambda header: header.update(__metadata__=[1])),
     "header a list": raw_header(b"[]"),
     "header a number": raw_header(b"1" * 5000),
-    "header of empty tables": raw_header(b"[" + b"{}," * ((2**21 - 4) // 3) + b"0]"),
-    "header of empty lists": raw_header(b'{"a":[' + b"[]," * ((2**21 - 16) // 3) + b"0]}"),
+    "header of empty tables": raw_header(b"[" + b"{}," * ((HEADER_LIMIT - 4) // 3) + b"0]"),
+    "header of empty lists": raw_header(b'{"a":[' + b"[]," * ((HEADER_LIMIT - 16) // 3) + b"0]}"),
     "header nested a million deep": raw_header(b"[" * 10**6),
     "header of tables nested": raw_header(b'{"a":' * 300_000),
     "header in UTF-16": raw_header('{"a": 1}'.encode("utf-16")),
-    "header beyond the bound": raw_header(b" " * (2**21 + 1)),
+    "header beyond the bound": raw_header(b" " * (HEADER_LIMIT + 1)),
     "NaN for a number": raw_header(b'{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}}'),
     "bytes to spare": append,
     "seven bytes": bytes_of(b"\0" * 7),
@@ -175,9 +177,9 @@ INDEXES: dict[str, object] = {
     "shard is the config": {"weight_map": {"a": "config.json"}},
     "shard lacks a tensor": {"weight_map": {"no.such.tensor": "part.safetensors"}},
     "shard holds more": {"weight_map": {"lm_head.bias": "part.safetensors"}},
-    "hundred thousand shards": {"weight_map": {f"t{n}": f"s{n}" for n in range(50_000)}},
+    "fifty thousand shards": {"weight_map": {f"t{n}": f"s{n}" for n in range(50_000)}},
     "nested": b"[" * 10**6,
-    "empty lists": b'{"weight_map": {"a": [' + b"[]," * 690_000 + b"0]}}",
+    "empty lists": b'{"weight_map": {"a": [' + b"[]," * (JSON_LIMIT // 3 - 20) + b"0]}}",
     "three megabytes": b" " * (3 << 20),
     "not UTF-8": b"\xff\xfe{}",
 }

@@ -19,7 +19,7 @@ from robertakit.errors import CorruptFile, UnsupportedFormat
 __all__ = ["HEADER_LIMIT", "map_file", "read_safetensors", "write_safetensors"]
 
 #: Longest header that is read. XLM-R XXL's has 140 kB; a longer one than this is made to fill the memory.
-HEADER_LIMIT = 1 << 21
+HEADER_LIMIT = 3 << 19
 #: Most axes of a tensor.
 _MOST_AXES = 8
 _AGAIN = "fetch the file again"
