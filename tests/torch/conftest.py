@@ -1,0 +1,46 @@
+"""Small models that the tests of `torch/` share."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from robertakit.configuration import RobertaConfig
+
+
+@pytest.fixture
+def tiny() -> Callable[..., RobertaConfig]:
+    """``tiny(**fields)``: a small configuration whose new weights are wide enough for mistakes to show."""
+
+    def make(**fields: object) -> RobertaConfig:
+        sizes = {
+            "vocab_size": 50,
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "intermediate_size": 24,
+            "max_position_embeddings": 20,
+            "type_vocab_size": 1,
+            "layer_norm_eps": 1e-5,
+            "initializer_range": 0.3,
+        }
+        return RobertaConfig(**(sizes | fields))
+
+    return make
+
+
+@pytest.fixture
+def ragged() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    """``ragged(config)``: ids and mask (B, L) of sequences of several lengths, padded on the right."""
+
+    def make(
+        config: RobertaConfig, lengths: tuple[int, ...] = (3, 7, 3, 1, 5)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = np.random.default_rng(0)
+        ids = np.full((len(lengths), max(lengths)), config.pad_token_id)
+        for row, length in enumerate(lengths):
+            ids[row, :length] = generator.integers(3, config.vocab_size, length)
+        return torch.from_numpy(ids), torch.from_numpy((ids != config.pad_token_id).astype(np.int64))
+
+    return make
