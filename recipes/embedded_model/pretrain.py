@@ -23,6 +23,7 @@ from batches import Corpus, Epoch, draw_masks, mask_key, pack_rows, plan_epoch
 from corpus import HERE, Shard, Source, sources
 from safetensors import safe_open
 from safetensors.torch import save_file
+from start import look_at_neighbours
 from torch import Tensor
 
 from robertakit.architecture import count_parameters, parameters
@@ -38,7 +39,10 @@ Step = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is; written into its checkpoints, and a resumed run must ask for the same."""
+    """What a run is; written into its checkpoints, and a resumed run must ask for the same.
+
+    `neighbours` is the gain of `start.look_at_neighbours`, 0 for the published start.
+    """
 
     shards: str
     seed: int = 1
@@ -53,6 +57,8 @@ class Settings:
     clip: float = 1.0
     dropout: float = 0.0
     bf16: bool = False
+    initializer_range: float = 0.02
+    neighbours: float = 0.0
     hidden_size: int = 192
     layers: int = 6
     heads: int = 6
@@ -70,6 +76,7 @@ class Settings:
             max_position_embeddings=514,
             type_vocab_size=1,
             layer_norm_eps=1e-5,
+            initializer_range=self.initializer_range,
         )
 
 
@@ -294,6 +301,8 @@ class Run:
         config = self.settings.config(len(vocabulary))
         config.attn_implementation = "sdpa"
         self.model = RobertaForMaskedLM(config).to(self.device).train()
+        if self.settings.neighbours:
+            look_at_neighbours(self.model, self.settings.neighbours)
         self.adam = optimiser(self.model, self.settings)
         self.progress = load_checkpoint(self.folder, self.model, self.adam, self.settings)
         self.autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.bf16)
