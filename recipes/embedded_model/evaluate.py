@@ -1,7 +1,10 @@
 r"""Measure the embedded model on held-out text, beside unigram and bigram baselines, and ask it the 20 prompts.
 
 python recipes/embedded_model/evaluate.py --model src/robertakit/embedded/english --shards runs/shards \
-    --report src/robertakit/embedded/english/report.json
+    --log runs/embedded/log.jsonl --report recipes/embedded_model/report.json \
+    --card src/robertakit/embedded/english/README.md
+
+All figures go into the report; `--card` writes the same ones into the model card, between its two marks.
 
 Protocol. The held-out documents, in their order, are packed into rows of at most 512 tokens. In each row 15 % of
 the tokens that are not special are drawn (seed 0) and every one is replaced by `<mask>`; the model, and each
@@ -15,6 +18,9 @@ Baselines, counted on the tokens of the training text, weighted as training weig
 - bigram, both sides: P(word | left) · P(right | word), normalised; a neighbour that is itself hidden, or special,
   tells nothing. The interpolation weight of both is the best of a grid on every tenth held-out row, so they are
   flattered, and the model is not.
+
+The prompts are answered by `pipeline("fill-mask")` as a user calls it. `agreement` is the largest difference between
+the logits of PyTorch and of NumPy at hidden positions, in units of max(1, largest logit of the row).
 """
 
 import argparse
@@ -26,12 +32,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from batches import FIRST_WORD, Corpus
-from corpus import HERE, Shard, load_tokenizer, sources
+from card import fill_card
+from corpus import HERE, Shard, sources
 from numpy.typing import NDArray
-from pretrain import HeldOut
-from safetensors.numpy import load_file
+from pretrain import HELD_OUT_LENGTH, HeldOut
 
-from robertakit.configuration import RobertaConfig
+from robertakit import numpy as specification
+from robertakit import pipeline
+from robertakit import torch as pytorch
+from robertakit.batch import Batch
 from robertakit.torch import RobertaForMaskedLM
 
 Floats = NDArray[np.float64]
@@ -167,20 +176,6 @@ def baselines(counts: Bigrams, hidden: Hidden) -> dict[str, dict[str, dict[str, 
     return figures
 
 
-def load_model(folder: Path) -> RobertaForMaskedLM:
-    config = RobertaConfig.from_json_file(folder / "config.json")
-    config.attn_implementation = "sdpa"
-    model = RobertaForMaskedLM(config)
-    weights = {
-        name: torch.from_numpy(value).float()
-        for name, value in load_file(folder / "model.safetensors").items()
-    }
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    if unexpected or any(not name.startswith("lm_head.decoder.") for name in missing):
-        raise SystemExit(f"{folder}: missing {missing}, unexpected {unexpected}")
-    return model.eval()
-
-
 @torch.no_grad()
 def of_model(model: RobertaForMaskedLM, held_out: HeldOut, hidden: Hidden) -> dict[str, dict[str, float]]:
     """Figures of the model on the same positions."""
@@ -198,32 +193,49 @@ def of_model(model: RobertaForMaskedLM, held_out: HeldOut, hidden: Hidden) -> di
     return score(predict, hidden)
 
 
-@torch.no_grad()
-def answers(model: RobertaForMaskedLM, tokenizer_folder: Path) -> list[dict[str, object]]:
+def agreement(folder: Path, held_out: HeldOut, most: int = 8) -> float:
+    """Largest difference between PyTorch's and NumPy's logits at the hidden positions of `most` rows."""
+    mask = np.arange(HELD_OUT_LENGTH) < held_out.lengths[:most, None].numpy()
+    inputs = held_out.inputs[:most].numpy()
+    batch = Batch.from_padded(inputs, mask, padding_idx=1)
+    hidden = held_out.rows[held_out.labels != -100].numpy()
+    hidden = hidden[hidden < inputs.size]
+    rows = (np.cumsum(mask.ravel()) - 1)[hidden]  # where they lie in the packed batch
+    ours, theirs = (
+        package.Engine.from_pretrained(folder, "masked-lm").run(batch, rows=rows)["logits"]
+        for package in (specification, pytorch)
+    )
+    scale = np.maximum(1, np.abs(ours).max(axis=1, keepdims=True))
+    return float((np.abs(ours - theirs) / scale).max())
+
+
+def answers(folder: Path) -> list[dict[str, object]]:
     """The first five words for each of the prompts that were committed before training."""
-    tokenizer = load_tokenizer(tokenizer_folder)
-    mask = tokenizer.get_vocab_size() - 1
+    prompts = json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))["prompts"]
+    with pipeline("fill-mask", folder, top_k=5) as fill:
+        found = fill([prompt["text"] for prompt in prompts])
     given = []
-    for prompt in json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))["prompts"]:
-        before, after = (
-            part.rstrip(" ") if i == 0 else part for i, part in enumerate(prompt["text"].split("<mask>"))
-        )
-        left, right = tokenizer.encode(before).ids if before else [], tokenizer.encode(after).ids
-        ids = [0, *left, mask, *right, 2]
-        probabilities = torch.softmax(model(torch.tensor([ids])).logits[0, len(left) + 1].float(), -1)
-        best = probabilities.topk(5)
-        words = [tokenizer.decode([int(index)]) for index in best.indices]
+    for prompt, best in zip(prompts, found, strict=True):
+        words = [answer["token_str"].strip() for answer in best]
         given.append(
             {
                 "text": prompt["text"],
                 "answers": [
-                    [word.strip(), round(float(p), 4)] for word, p in zip(words, best.values, strict=True)
+                    [word, round(float(answer["score"]), 4)] for word, answer in zip(words, best, strict=True)
                 ],
-                "sensible": words[0].strip() in prompt["sensible"],
-                "sensible in five": any(word.strip() in prompt["sensible"] for word in words),
+                "sensible": words[0] in prompt["sensible"],
+                "sensible in five": any(word in prompt["sensible"] for word in words),
             }
         )
     return given
+
+
+def of_training(log: Path) -> dict[str, object]:
+    """What a run's log says of it: settings, device, and where it ended."""
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    start, last = next(row for row in rows if row["event"] == "start"), rows[-1]
+    kept = {name: start[name] for name in ("parameters", "device", "torch", "settings")}
+    return kept | {name: last[name] for name in ("step", "tokens", "seconds", "epoch")}
 
 
 def begins_word(tokenizer_folder: Path) -> NDArray[np.bool_]:
@@ -235,25 +247,37 @@ def begins_word(tokenizer_folder: Path) -> NDArray[np.bool_]:
     return begins
 
 
-def main() -> None:
+def evaluate(model_folder: Path, shards: Path, log: Path | None) -> dict[str, object]:
+    """The whole report."""
+    model = RobertaForMaskedLM.from_pretrained(model_folder)
+    vocab_size = model.config.vocab_size
+    held_out = HeldOut(Shard.load(shards / "heldout.npz.xz"), vocab_size, torch.device("cpu"))
+    hidden = Hidden.of(held_out, begins_word(model_folder))
+    figures = {"model": of_model(model, held_out, hidden)}
+    figures |= baselines(Bigrams(Corpus.load(shards, sources()), vocab_size), hidden)
+    report: dict[str, object] = {} if log is None else {"training": of_training(log)}
+    return report | {
+        "held-out": figures,
+        "agreement": agreement(model_folder, held_out),
+        "prompts": answers(model_folder),
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--shards", type=Path, required=True)
-    parser.add_argument("--report", type=Path, required=True)
-    given = parser.parse_args()
-    model = load_model(given.model)
-    vocab_size = model.config.vocab_size
-    held_out = HeldOut(Shard.load(given.shards / "heldout.npz.xz"), vocab_size, torch.device("cpu"))
-    hidden = Hidden.of(held_out, begins_word(given.model))
-    figures = {"model": of_model(model, held_out, hidden)}
-    figures |= baselines(Bigrams(Corpus.load(given.shards, sources()), vocab_size), hidden)
-    report = {"held-out": figures, "prompts": answers(model, given.model)}
+    parser.add_argument("--report", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--log", type=Path, help="log.jsonl of the run that made the model")
+    parser.add_argument("--card", type=Path, help="model card to fill; needs --log")
+    given = parser.parse_args(arguments)
+    if given.card is not None and given.log is None:
+        parser.error("--card needs --log")
+    report = evaluate(given.model, given.shards, given.log)
     given.report.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for name, parts in figures.items():
-        row = parts["all tokens"]
-        print(f"{name}: top-1 {row['top1']:.4f}, top-5 {row['top5']:.4f}, perplexity {row['perplexity']:.2f}")
-    for prompt in report["prompts"]:
-        print(prompt["sensible"], prompt["text"], prompt["answers"])
+    if given.card is not None:
+        fill_card(given.card, report)
+    print(json.dumps({"held-out": report["held-out"], "agreement": report["agreement"]}, indent=1))
 
 
 if __name__ == "__main__":
