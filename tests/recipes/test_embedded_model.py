@@ -1,52 +1,15 @@
 """The recipe of the embedded model: packing, masking, exact resumption, the saved model."""
 
 import json
-import lzma
-import sys
-from pathlib import Path
 
+import batches
+import corpus
 import numpy as np
+import pretrain
 import pytest
 import torch
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "recipes" / "embedded_model"
-sys.path.insert(0, str(FOLDER))
-
-import batches  # noqa: E402
-import corpus  # noqa: E402
-import pretrain  # noqa: E402
-
-from robertakit.tokenizers.training import train_byte_level_bpe  # noqa: E402
-
 MASK = 319
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory):
-    """A folder of text in the layout of the corpus: two sources and a held-out file."""
-    folder = tmp_path_factory.mktemp("text")
-    generator = np.random.default_rng(0)
-    words = ["river", "mountain", "forest", "valley", "city", "garden", "window", "summer", "winter"]
-    for name, documents in (("one", 30), ("two", 12), ("heldout", 8)):
-        with lzma.open(folder / f"{name}.txt.xz", "wt", encoding="utf-8") as file:
-            for number in range(documents):
-                file.write(f"{name} {number}\n")
-                for _ in range(generator.integers(1, 4)):
-                    drawn = [generator.choice(words, generator.integers(2, 9)) for _ in range(3)]
-                    file.write(" ".join(f"The {' '.join(part)} is old." for part in drawn) + "\n")
-                file.write("\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def shards(text, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    paragraphs = [p for name in ("one", "two") for d in corpus.documents(text / f"{name}.txt.xz") for p in d]
-    train_byte_level_bpe(paragraphs, MASK + 1, folder / "tokenizer")
-    tokenizer = corpus.load_tokenizer(folder / "tokenizer")
-    for name in ("one", "two", "heldout"):
-        corpus.tokenize(text / f"{name}.txt.xz", tokenizer).save(folder / f"{name}.npz.xz")
-    return folder
 
 
 SOURCES = [corpus.Source("one", 1.5, "", ""), corpus.Source("two", 3, "", "")]
