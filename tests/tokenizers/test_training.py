@@ -4,8 +4,8 @@ import json
 
 import pytest
 import sentencepiece
-
 import tokenizers
+
 from robertakit.errors import ArgumentError, InputError
 from robertakit.tokenizers.training import train_byte_level_bpe, train_unigram
 
