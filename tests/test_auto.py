@@ -1,5 +1,7 @@
 """The registry: names of classes, choice of an engine, automatic classes."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,11 @@ import pytest
 from robertakit import auto
 from robertakit.architecture import HEADS
 from robertakit.auto import choose_engine, device_name, engine_of, load_engine, model_class_name
-from robertakit.configuration import RobertaConfig
+from robertakit.configuration import AutoConfig, RobertaConfig
 from robertakit.errors import ArgumentError, DependencyError, InputError
+from robertakit.numpy import load
+from robertakit.tasks import pipeline
+from robertakit.tokenizers import AutoTokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -130,3 +135,29 @@ def test_what_a_framework_lacks_is_one_sentence(tiny: Path) -> None:
     pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
     with pytest.raises(DependencyError, match="RobertaForQuestionAnswering is not part of this version"):
         auto.AutoModelForQuestionAnswering.from_pretrained(tiny)
+
+
+def test_code_that_comes_with_a_checkpoint_is_never_run(tiny: Path, tmp_path: Path) -> None:
+    """One rule for everything that loads: `auto_map` is a note, and asking to follow it raises."""
+    folder = shutil.copytree(tiny, tmp_path / "model")
+    (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: pass\n")
+    names = ("AutoConfig", "AutoModelForMaskedLM", "AutoTokenizer")
+    for file in ("config.json", "tokenizer_config.json"):
+        path = folder / file
+        fields = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(fields | {"auto_map": dict.fromkeys(names, "own.Own")}))
+    loaders = [
+        AutoConfig.from_pretrained,
+        RobertaConfig.from_pretrained,
+        AutoTokenizer.from_pretrained,
+        lambda folder, **arguments: load(folder, "masked-lm", **arguments),
+        lambda folder, **arguments: load_engine(folder, "masked-lm", arguments=arguments),
+        lambda folder, **arguments: pipeline("fill-mask", folder, **arguments),
+    ]
+    for loader in loaders:
+        loader(folder)
+        loader(folder, trust_remote_code=False)
+        with pytest.raises(ArgumentError, match="nothing that comes with a checkpoint is ever run"):
+            loader(folder, trust_remote_code=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert "own" not in sys.modules

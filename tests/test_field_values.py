@@ -33,7 +33,7 @@ def test_numbers_have_limits():
     check_number("p", 0)
     check_number("p", 1.0, most=1.0)
     check_number("p", None, optional=True)
-    for wrong in (None, -0.1, True, "0.1", float("nan")):
+    for wrong in (None, -0.1, True, "0.1", float("nan"), float("inf")):
         with pytest.raises(ConfigError, match="p="):
             check_number("p", wrong)
     with pytest.raises(ConfigError, match=r"p=1\.01; expected a number from 0 to 1"):

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from robertakit.errors import CorruptFile, NotFound, SaveFailed
+from robertakit.errors import ArgumentError, CorruptFile, NotFound, SaveFailed
 from robertakit.files import (
     finish_interrupted_save,
     is_plain_name,
     locate,
     read_json,
+    take_where,
     text_writer,
     write_atomically,
 )
@@ -121,6 +122,36 @@ def test_local_path_never_imports_the_hub_client(tmp_path: Path) -> None:
 
 
 # --- writing ---
+
+
+@pytest.mark.parametrize("wrong", [None, 3, b"folder"])
+def test_what_is_no_place_is_an_argument_error(wrong: object) -> None:
+    with pytest.raises(ArgumentError, match="as a place; expected a folder, or a name on the Hub"):
+        locate(wrong)  # type: ignore[arg-type]
+
+
+def test_arguments_that_say_where_are_taken_out() -> None:
+    arguments = {"revision": "a", "subfolder": "b", "num_labels": 3, "use_auth_token": "c", "proxies": None}
+    assert take_where(arguments) == {"revision": "a", "subfolder": "b", "token": "c"}
+    assert arguments == {"num_labels": 3}
+    assert take_where({"trust_remote_code": False, "resume_download": True}) == {}
+    assert take_where({"token": "c", "use_auth_token": "c"}) == {"token": "c"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            {"trust_remote_code": True},
+            "trust_remote_code=True; expected None or False; nothing that comes with",
+        ),
+        ({"proxies": {"https": "a"}}, "HTTPS_PROXY"),
+        ({"token": "a", "use_auth_token": "b"}, "which differ"),
+    ],
+)
+def test_what_is_never_done_is_said(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(ArgumentError, match=words):
+        take_where(arguments)
 
 
 def test_names_that_may_stand_in_files() -> None:

@@ -17,6 +17,7 @@ from robertakit.architecture import HEADS, Head
 from robertakit.batch import Batch
 from robertakit.configuration import AutoConfig, PretrainedConfig
 from robertakit.errors import ArgumentError, DependencyError, InputError, listed, require
+from robertakit.files import take_where
 
 __all__ = [
     "AutoModel",
@@ -29,7 +30,6 @@ __all__ = [
     "AutoModelForTokenClassification",
     "ENGINES",
     "Engine",
-    "LOCATION",
     "Limits",
     "choose_engine",
     "device_name",
@@ -92,8 +92,6 @@ ENGINES: dict[str, tuple[str, str | None]] = {
     "torch": ("robertakit.torch", "torch"),
 }
 _FRAMEWORKS = {"np": "numpy", "pt": "torch", "tf": "tensorflow", "flax": "jax"}
-#: Arguments that say where a checkpoint is; its configuration, tokenizer and weights are all found by them.
-LOCATION = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 _OF_MODEL = ("dtype", "torch_dtype")
 _FAMILIES = {"roberta": "Roberta", "xlm-roberta": "XLMRoberta", "camembert": "Camembert"}
 
@@ -286,10 +284,10 @@ class _AutoModel:
             # Fields of the configuration may be given as arguments (num_labels=3), as in the reference.
             source = pretrained_model_name_or_path if given is None else str(given)
             # Where the files are concerns the weights too, and a dtype is the model's although a field is called so.
-            kept = {name: arguments[name] for name in (*LOCATION, *_OF_MODEL) if name in arguments}
-            asked = {name: value for name, value in arguments.items() if name not in _OF_MODEL}
-            config, rest = AutoConfig.from_pretrained(source, return_unused_kwargs=True, **asked)
-            arguments = {**rest, **kept}
+            where = take_where(arguments)
+            kept = {name: arguments.pop(name) for name in _OF_MODEL if name in arguments}
+            config, rest = AutoConfig.from_pretrained(source, return_unused_kwargs=True, **arguments, **where)
+            arguments = {**rest, **kept, **where}
         chosen = cls._model_class(config)
         if not hasattr(chosen, "from_pretrained"):
             raise DependencyError(

@@ -55,6 +55,7 @@ ALIASES = {
 }
 #: Where a configuration came from and how it is run: no part of what it is.
 PROVENANCE = ("_name_or_path", "_commit_hash", "_attn_implementation")
+_INFINITE = float("inf")
 #: Likeness from which an unknown keyword is taken for a slip of the pen (`num_atention_heads`: 0.97).
 _TYPO = 0.87
 
@@ -102,12 +103,16 @@ def check_integer(name: str, value: object, *, least: int) -> None:
         raise ConfigError(given=f"{name}={value!r}", expected=f"at least {least}")
 
 
-def check_number(name: str, value: object, *, most: float = float("inf"), optional: bool = False) -> None:
+def check_number(name: str, value: object, *, most: float = _INFINITE, optional: bool = False) -> None:
     """Raise unless a field is a number from 0 to ``most``, or None where it is optional."""
     if value is None and optional:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= most:
-        limits = "at least 0" if most == float("inf") else f"from 0 to {most:g}"
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not (0.0 <= value <= most and value < _INFINITE)
+    ):
+        limits = "at least 0" if most == _INFINITE else f"from 0 to {most:g}"
         raise ConfigError(given=f"{name}={value!r}", expected=f"a number {limits}")
 
 

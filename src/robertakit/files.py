@@ -14,23 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from robertakit.errors import CorruptFile, NotFound, SaveFailed, listed
+from robertakit.errors import ArgumentError, CorruptFile, NotFound, SaveFailed, listed
 from robertakit.hub import Repository, default_cache, is_hub_name, is_offline
 
 __all__ = [
     "SAVE_ID",
+    "WHERE",
     "Location",
     "Writer",
     "finish_interrupted_save",
     "is_plain_name",
     "locate",
     "read_json",
+    "refuse_remote_code",
+    "take_where",
     "text_writer",
     "write_atomically",
 ]
 
 #: Key under which config.json, an index and safetensors metadata carry the id of the save that wrote them.
 SAVE_ID = "robertakit_save_id"
+#: Arguments of ``locate``, as every ``from_pretrained`` takes them.
+WHERE = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
 #: Writes the whole content of one file.
 Writer = Callable[[BinaryIO], None]
 
@@ -119,6 +124,7 @@ def locate(
 
     Raises:
         NotFound: there is no such folder, repository, revision or subfolder.
+        ArgumentError: what was given is no name.
 
     Example:
         >>> import tempfile
@@ -126,6 +132,8 @@ def locate(
         ...     locate(folder).path_of("config.json") is None
         True
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise ArgumentError(given=f"{name_or_path!r} as a place", expected="a folder, or a name on the Hub")
     name = os.fspath(name_or_path)
     path = Path(name).expanduser()
     if path.is_file() and not subfolder:
@@ -151,6 +159,40 @@ def locate(
         if modules is not None:
             repository.subfolder = str(PurePosixPath(subfolder) / _transformer_module(modules))
     return Location(name, repository=repository)
+
+
+def take_where(arguments: dict[str, object]) -> dict[str, object]:
+    """Take out of ``arguments`` those that say where files are, and return them as ``locate`` takes them.
+
+    Earlier names are understood: ``use_auth_token`` is ``token``, ``resume_download`` says what is always done.
+
+    Raises:
+        ArgumentError: what is never done (``trust_remote_code=True``), or done otherwise (``proxies``).
+
+    Example:
+        >>> arguments = {"use_auth_token": False, "num_labels": 3}
+        >>> take_where(arguments), arguments
+        ({'token': False}, {'num_labels': 3})
+    """
+    where = {name: arguments.pop(name) for name in WHERE if name in arguments}
+    refuse_remote_code(arguments.pop("trust_remote_code", None))
+    arguments.pop("resume_download", None)
+    if arguments.pop("proxies", None):
+        raise ArgumentError(given="proxies", hint="set the environment variables HTTP_PROXY and HTTPS_PROXY")
+    token = arguments.pop("use_auth_token", None)
+    if token is not None and where.get("token") not in (None, token):
+        raise ArgumentError(given="token and use_auth_token, which differ", expected="token alone")
+    return where if token is None else where | {"token": token}
+
+
+def refuse_remote_code(trust_remote_code: object) -> None:
+    """Raise ArgumentError where a caller asks that code of a checkpoint be run: none ever is."""
+    if trust_remote_code:
+        raise ArgumentError(
+            given=f"trust_remote_code={trust_remote_code!r}",
+            expected="None or False",
+            hint="nothing that comes with a checkpoint is ever run; leave it out",
+        )
 
 
 def _model_folder(path: Path, subfolder: str) -> Path:

@@ -28,17 +28,19 @@ from robertakit.field_values import (
     refuse_misspelling,
     string_keys,
 )
-from robertakit.files import SAVE_ID, Location, locate, read_json, text_writer, write_atomically
+from robertakit.files import SAVE_ID, Location, locate, read_json, take_where, text_writer, write_atomically
 
 __all__ = ["CONFIG_FILE", "PretrainedConfig", "read_fields"]
 
 CONFIG_FILE = "config.json"
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
+#: Fields that are true or false, ``use_cache`` where a configuration has it.
+_FLAGS = (
+    "return_dict", "output_hidden_states", "output_attentions", "torchscript", "tie_word_embeddings",
+    "is_encoder_decoder", "is_decoder", "add_cross_attention", "use_cache",
+)  # fmt: skip
 ATTENTION_IMPLEMENTATIONS = (None, "eager", "sdpa", "packed")
-
-#: Arguments that say where a file is.
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder")
 
 
 class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
@@ -245,8 +247,8 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
                 given=f"attn_implementation={self._attn_implementation!r}",
                 expected="None, 'eager', 'sdpa' or 'packed'",
             )
-        for name in ("return_dict", "is_decoder", "add_cross_attention", "tie_word_embeddings"):
-            if not isinstance(getattr(self, name), bool):
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name, False), bool):
                 raise ConfigError(given=f"{name}={getattr(self, name)!r}", expected="true or false")
         check_integer("chunk_size_feed_forward", self.chunk_size_feed_forward, least=0)
 
@@ -313,11 +315,7 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: object
     ) -> tuple[dict[str, object], dict[str, object]]:
         """Return the fields of a configuration file, and the keywords that do not say where to look."""
-        for name in ("use_auth_token", "resume_download", "proxies", "trust_remote_code", "_from_auto"):
-            value = kwargs.pop(name, None)  # trust_remote_code: nothing remote is ever run
-            if name == "use_auth_token" and value is not None:
-                kwargs.setdefault("token", value)
-        where = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
+        where = take_where(kwargs)
         find: Callable[..., Location] = locate
         return read_fields(find(pretrained_model_name_or_path, **where)), kwargs
 

@@ -68,6 +68,13 @@ def test_what_is_no_text_is_an_input_error(
         tokenizer(*arguments)
 
 
+@pytest.mark.parametrize("text", [b"text", [b"text"]])
+def test_bytes_are_named_as_such(tokenizer: PreTrainedTokenizerBase, text: Any) -> None:
+    for call in (tokenizer, tokenizer.encode, tokenizer.batch_encode_plus):
+        with pytest.raises(InputError, match="bytes"):
+            call(text)
+
+
 def test_lone_surrogates_are_an_input_error(tokenizer: PreTrainedTokenizerBase) -> None:
     for text in ("\ud800", ["fine", "a \udfff"]):
         with pytest.raises(InputError, match="surrogate"):

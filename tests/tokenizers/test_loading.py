@@ -245,6 +245,56 @@ def test_a_checkpoint_of_another_class(tmp_path: Path) -> None:
         AutoTokenizer.from_pretrained(folder)
 
 
+def test_token_types_are_returned_where_the_pipeline_has_them(make: Make, tmp_path: Path) -> None:
+    """BERT's second text has type 1: left out, a model would take a pair for one text without a word."""
+    folder = word_level(tmp_path)
+    (folder / "tokenizer_config.json").unlink()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer("a text", "a")["token_type_ids"] == [0, 0, 0, 0, 1, 1]
+    assert "token_type_ids" not in tokenizer("a text", "a", return_token_type_ids=False)
+    tokenizer.save_pretrained(folder / "again")
+    assert AutoTokenizer.from_pretrained(folder / "again")("a")["token_type_ids"] == [0, 0, 0]
+    own = AutoTokenizer.from_pretrained(folder, model_input_names=["input_ids"])
+    assert list(own("a text", "a")) == ["input_ids"]
+    ours = PreTrainedTokenizerFast(tokenizer_object=make("RobertaTokenizerFast").backend_tokenizer)
+    assert list(ours("a text", "a")) == ["input_ids", "attention_mask"]
+
+
+@pytest.mark.parametrize("tokenizer_class", ["PreTrainedTokenizerFast", "TokenizersBackend"])
+def test_a_generic_class_with_a_pipeline_of_its_own_gets_no_tokens_of_the_family(
+    make: Make, tmp_path: Path, tokenizer_class: str
+) -> None:
+    folder = word_level(tmp_path)
+    config = {"tokenizer_class": tokenizer_class, "pad_token": "[PAD]", "cls_token": "[CLS]"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text('{"model_type": "roberta"}')
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert type(tokenizer) is PreTrainedTokenizerFast
+    assert len(tokenizer) == 6
+    # With the published pipeline it is the family's, whoever saved it.
+    make("RobertaTokenizerFast").save_pretrained(folder, legacy_format=False)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": tokenizer_class}))
+    assert type(AutoTokenizer.from_pretrained(folder)) is RobertaTokenizerFast
+
+
+def test_where_to_look_under_earlier_names_and_code_that_is_never_run(make: Make, tmp_path: Path) -> None:
+    make("RobertaTokenizerFast").save_pretrained(tmp_path)
+    for cls in (AutoTokenizer, RobertaTokenizer, RobertaTokenizerFast):
+        cls.from_pretrained(tmp_path, use_auth_token=False, resume_download=True, trust_remote_code=False)
+        with pytest.raises(ArgumentError, match="ever run"):
+            cls.from_pretrained(tmp_path, trust_remote_code=True)
+        with pytest.raises(ArgumentError, match="HTTPS_PROXY"):
+            cls.from_pretrained(tmp_path, proxies={"https": "a"})
+        with pytest.raises(ArgumentError, match="None as a place"):
+            cls.from_pretrained(None)
+
+
+def test_nothing_is_uploaded(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="upload_folder"):
+        make("RobertaTokenizer").save_pretrained(tmp_path, push_to_hub=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_pipeline_of_another_kind_is_followed_as_it_is(make: Make, tmp_path: Path) -> None:
     make("RobertaTokenizerFast").save_pretrained(tmp_path, legacy_format=False)
     file = tmp_path / "tokenizer.json"

@@ -6,10 +6,10 @@ from typing import cast
 
 from robertakit.architecture import head_named
 from robertakit.configuration import PretrainedConfig
-from robertakit.files import Location, locate
+from robertakit.files import Location, locate, take_where
 from robertakit.numpy import heads, xlm_roberta
 from robertakit.numpy.layers import Array
-from robertakit.numpy.pretrained import WHERE, PreTrainedModel
+from robertakit.numpy.pretrained import PreTrainedModel
 from robertakit.outputs import ModelOutput
 from robertakit.pretrained_config import read_fields
 
@@ -47,7 +47,7 @@ def load(name_or_path: str | os.PathLike[str], head: str, **kwargs: object) -> M
         >>> load(folder, "masked-lm")([[0, 5, 2]]).logits.shape
         (1, 3, 9)
     """
-    where = {name: kwargs[name] for name in WHERE if name in kwargs}
+    where = take_where(dict(kwargs))
     find: Callable[..., Location] = locate
     config = kwargs.get("config")
     if isinstance(config, PretrainedConfig):

@@ -17,7 +17,7 @@ from robertakit.checkpoints.loading import load_weights
 from robertakit.checkpoints.tensors import StoredTensor, as_stored
 from robertakit.configuration import PretrainedConfig, RobertaConfig
 from robertakit.errors import ArgumentError, TensorMismatch, listed
-from robertakit.files import Location, locate
+from robertakit.files import Location, locate, take_where
 from robertakit.numpy.attention import CrossAttention, LayerCache, PaddedAttention
 from robertakit.numpy.encoder import embed, encode
 from robertakit.numpy.inputs import Inputs
@@ -25,10 +25,9 @@ from robertakit.numpy.layers import Array, Scope
 from robertakit.outputs import ModelOutput
 from robertakit.pretrained_config import read_fields
 
-__all__ = ["WHERE", "Backbone", "PreTrainedModel", "Weights"]
+__all__ = ["Backbone", "PreTrainedModel", "Weights"]
 
 #: Arguments of ``from_pretrained`` that say where to look.
-WHERE = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download")
 OutputT = TypeVar("OutputT", bound=ModelOutput[Array], covariant=True)
 #: Tensors by checkpoint name, as arrays or as a file stores them.
 Weights = Mapping[str, StoredTensor | NDArray[np.generic]]
@@ -148,7 +147,7 @@ class PreTrainedModel(Generic[OutputT]):
             ConfigError: the configuration makes no model.
             ArgumentError: a keyword that nothing knows.
         """
-        where = {name: kwargs.pop(name) for name in WHERE if name in kwargs}
+        where = take_where(kwargs)
         find: Callable[..., Location] = locate
         location = find(pretrained_model_name_or_path, **where)
         if config is None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from robertakit.architecture import HEADS
-from robertakit.auto import LOCATION, Engine, device_name, engine_of, load_engine
+from robertakit.auto import Engine, device_name, engine_of, load_engine
 from robertakit.configuration import AutoConfig, PretrainedConfig
 from robertakit.errors import ArgumentError, InputError, listed
+from robertakit.files import WHERE, refuse_remote_code
 from robertakit.tasks.fill_mask import FillMaskPipeline
 from robertakit.tasks.frame import AnyPipeline
 from robertakit.tokenizers.auto import AutoTokenizer
@@ -95,12 +96,7 @@ def pipeline(
     for other in (feature_extractor, image_processor, processor):
         if other is not None:
             raise ArgumentError(given=f"a processor {other!r}", expected="None: the tasks here are on text")
-    if trust_remote_code:
-        raise ArgumentError(
-            given="trust_remote_code=True",
-            expected="None or False",
-            hint="nothing that comes with a checkpoint is ever run; leave it out",
-        )
+    refuse_remote_code(trust_remote_code)
     if isinstance(config, str | Path):
         config = AutoConfig.from_pretrained(config)
     where_run = {
@@ -114,7 +110,7 @@ def pipeline(
             task, loading.keys() - {"dtype"} | ({"tokenizer"} if tokenizer is not None else set())
         )
     if isinstance(model, str | Path):
-        where = {name: loading[name] for name in LOCATION if name in loading}
+        where = {name: loading[name] for name in WHERE if name in loading}
         kind = pipeline_class or _kind(task, lambda: _head_of(config or model, where))
         read = _tokenizer(model if tokenizer is None else tokenizer, use_fast, where)
         ready = load_engine(model, kind.head, **where_run, arguments=loading)

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 
 from robertakit.errors import ArgumentError, TokenizerError
-from robertakit.files import Location, locate
-from robertakit.tokenizers.loading import CONFIG, WHOLE, class_named, load, read_optional
+from robertakit.files import Location, locate, take_where
+from robertakit.tokenizers.loading import (
+    CONFIG,
+    GENERIC_CLASSES,
+    WHOLE,
+    class_named,
+    load,
+    read_optional,
+    read_tokenizer_json,
+)
 from robertakit.tokenizers.pretrained import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from robertakit.tokenizers.roberta import RobertaTokenizer, RobertaTokenizerFast
+from robertakit.tokenizers.tokenizer_json import (
+    is_published_roberta_pipeline,
+    is_published_xlmr_pipeline,
+)
 from robertakit.tokenizers.values import Value
 from robertakit.tokenizers.xlm_roberta import XLMRobertaTokenizer, XLMRobertaTokenizerFast
 
@@ -45,9 +58,9 @@ class AutoTokenizer:
         force_download: bool = False,
         local_files_only: bool = False,
         token: str | bool | None = None,
-        revision: str = "main",
+        revision: str | None = None,
         subfolder: str = "",
-        trust_remote_code: bool = False,
+        trust_remote_code: bool | None = None,
         **kwargs: Value,
     ) -> PreTrainedTokenizerBase:
         """Load a tokenizer of the class that `tokenizer_config.json`, `config.json` or the files themselves name.
@@ -62,7 +75,7 @@ class AutoTokenizer:
             config: a configuration whose `model_type` counts where the files name no class.
             cache_dir, force_download, local_files_only, token, revision, subfolder: as of `from_pretrained`
                 of the classes.
-            trust_remote_code: accepted; no code of a repository is ever run.
+            trust_remote_code: None or False: nothing that comes with a checkpoint is ever run.
             **kwargs: arguments of the class.
 
         Raises:
@@ -70,15 +83,17 @@ class AutoTokenizer:
             TokenizerError: no tokenizer there, or one of a class that is neither of this library nor has a
                 `tokenizer.json`.
         """
-        place = locate(
-            pretrained_model_name_or_path,
-            revision=None if revision == "main" else revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            subfolder=subfolder,
-            force_download=force_download,
-        )
+        kwargs |= {
+            "cache_dir": cache_dir,
+            "force_download": force_download,
+            "local_files_only": local_files_only,
+            "token": token,
+            "revision": revision,
+            "subfolder": subfolder,
+            "trust_remote_code": trust_remote_code,
+        }
+        find: Callable[..., Location] = locate
+        place = find(pretrained_model_name_or_path, **take_where(kwargs))
         chosen = _chosen(place, use_fast, tokenizer_type, config)
         return load(chosen, place, inputs, kwargs)
 
@@ -96,10 +111,11 @@ def _chosen(
     model_config = read_optional(place, "config.json")
     if not model_config and config is not None:
         model_config = {"model_type": getattr(config, "model_type", None)}
-    named = class_named(read_optional(place, CONFIG), model_config)
+    said = read_optional(place, CONFIG)
+    named = class_named(said, model_config)
     if named is None:
         named = _by_files(place)
-    if named in CLASSES:
+    if named in CLASSES and not (use_fast and _is_generic(place, said, model_config)):
         return CLASSES[named][use_fast]
     if place.path_of(WHOLE) is None:
         raise TokenizerError(
@@ -114,6 +130,19 @@ def _chosen(
             hint="leave use_fast out: its tokenizer.json is followed as it is",
         )
     return PreTrainedTokenizerFast
+
+
+def _is_generic(place: Location, config: Mapping[str, Value], model_config: Mapping[str, Value]) -> bool:
+    """Whether a `PreTrainedTokenizerFast` was saved whose pipeline is neither RoBERTa's nor XLM-R's.
+
+    A class of the family would give such a pipeline special tokens of its own, that the model has no rows for.
+    """
+    name = config.get("tokenizer_class") or model_config.get("tokenizer_class")
+    path = place.path_of(WHOLE) if name in GENERIC_CLASSES else None
+    if path is None:
+        return False
+    tokenizer = read_tokenizer_json(path)
+    return not (is_published_roberta_pipeline(tokenizer) or is_published_xlmr_pipeline(tokenizer))
 
 
 def _by_files(place: Location) -> str | None:

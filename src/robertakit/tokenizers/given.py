@@ -82,7 +82,7 @@ def ids_of(given: object) -> Ids:
 
 
 def _is_batch(text: object, pre_split: bool) -> bool:
-    if isinstance(text, str) or not isinstance(text, Sequence):
+    if isinstance(text, str | bytes) or not isinstance(text, Sequence):
         return False
     return not pre_split or not text or not isinstance(text[0], str)
 
@@ -120,10 +120,10 @@ def _one(given: object, pre_split: bool, to_ids: TokensToIds) -> Given:
 
 
 def _sequence(given: object) -> Sequence[object]:
-    if isinstance(given, Sequence) and not isinstance(given, str):
+    if isinstance(given, Sequence) and not isinstance(given, str | bytes):
         return given
     raise InputError(given=f"{_name(given)}", expected="a list")
 
 
 def _name(given: object) -> str:
-    return "None" if given is None else f"a {type(given).__name__}"
+    return "None" if given is None else f"{type(given).__name__}"

@@ -135,4 +135,4 @@ def _tensor(array: np.ndarray, kind: TensorType) -> object:
         return torch.from_numpy(array.copy())
     if kind is TensorType.TENSORFLOW:
         return require("tensorflow", extra="tensorflow", needed_for=needed).constant(array)
-    return require("jax.numpy", extra="jax", needed_for=needed).asarray(array)
+    return require("jax", extra="jax", needed_for=needed).numpy.asarray(array)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from robertakit.errors import ArgumentError, TokenizerError
@@ -175,8 +175,8 @@ class PreTrainedTokenizerBase(CallMixin):
         force_download: bool = False,
         local_files_only: bool = False,
         token: str | bool | None = None,
-        revision: str = "main",
-        trust_remote_code: bool = False,
+        revision: str | None = None,
+        trust_remote_code: bool | None = None,
         subfolder: str = "",
         **kwargs: Value,
     ) -> Self:
@@ -190,7 +190,7 @@ class PreTrainedTokenizerBase(CallMixin):
             local_files_only: do not ask the Hub.
             token: access token, True for the stored one.
             revision: branch, tag or commit.
-            trust_remote_code: accepted; no code of a repository is ever run.
+            trust_remote_code: None or False: nothing that comes with a checkpoint is ever run.
             subfolder: folder below the place.
             **kwargs: arguments of the class; they win over the files.
 
@@ -198,18 +198,20 @@ class PreTrainedTokenizerBase(CallMixin):
             NotFound: no such place.
             TokenizerError: the place holds no tokenizer, one of another class, or files that contradict.
         """
-        from robertakit.files import locate
+        from robertakit.files import Location, locate, take_where
         from robertakit.tokenizers.loading import load
 
-        place = locate(
-            pretrained_model_name_or_path,
-            revision=None if revision == "main" else revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            subfolder=subfolder,
-            force_download=force_download,
-        )
+        kwargs |= {
+            "cache_dir": cache_dir,
+            "force_download": force_download,
+            "local_files_only": local_files_only,
+            "token": token,
+            "revision": revision,
+            "subfolder": subfolder,
+            "trust_remote_code": trust_remote_code,
+        }
+        find: Callable[..., Location] = locate
+        place = find(pretrained_model_name_or_path, **take_where(kwargs))
         return load(cls, place, init_inputs, kwargs)
 
     def save_pretrained(
@@ -217,17 +219,29 @@ class PreTrainedTokenizerBase(CallMixin):
         save_directory: str | os.PathLike[str],
         legacy_format: bool | None = None,
         filename_prefix: str | None = None,
+        push_to_hub: bool = False,
     ) -> tuple[str, ...]:
         """Save all files that ours and other libraries load, atomically.
 
         Args:
             save_directory: the folder; made if it is not there.
             legacy_format: False leaves out the vocabulary files (fast classes), True leaves out `tokenizer.json`.
-            filename_prefix: put before the names of the vocabulary files, with a hyphen.
+            filename_prefix: put before the names of the files, with a hyphen.
+            push_to_hub: False: nothing is uploaded from here.
 
         Returns:
             The paths.
+
+        Raises:
+            ArgumentError: `push_to_hub=True`, or a layout that this tokenizer has not.
+            SaveFailed: the disk is full, or the folder cannot be written.
         """
+        if push_to_hub:
+            raise ArgumentError(
+                given="push_to_hub=True",
+                expected="a folder to write to",
+                hint="save, then call huggingface_hub.upload_folder",
+            )
         from robertakit.tokenizers.saving import save
 
         return save(self, save_directory, legacy_format, filename_prefix)
@@ -259,7 +273,8 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
 
     Args:
         tokenizer_object: a `tokenizers.Tokenizer`; it is copied.
-        tokenizer_file: path of a `tokenizer.json`.
+        tokenizer_file: path of a `tokenizer.json`. Where it tells the texts of a pair apart by their token types
+            (as BERT's does), a call returns `token_type_ids` by default.
         bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token: special tokens.
         **kwargs: as of `PreTrainedTokenizerBase`.
 
@@ -292,7 +307,10 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         elif tokenizer_file is not None:
             tokenizer = read_tokenizer_json(tokenizer_file)
         named = {name: kwargs.pop(name) for name in NAMES if name in kwargs}
-        self._start(self._follow(tokenizer), named, kwargs, named)
+        pipeline = self._follow(tokenizer)
+        if any(self.create_token_type_ids_from_sequences([0], [0])):
+            kwargs.setdefault("model_input_names", ["input_ids", "token_type_ids", "attention_mask"])
+        self._start(pipeline, named, kwargs, named)
 
     def _follow(self, tokenizer: Json) -> RawPipeline:
         """Take the pipeline of a `tokenizer.json` and the special tokens that its post-processor puts in."""

@@ -19,13 +19,12 @@ from robertakit.architecture import initial_value, parameters
 from robertakit.checkpoints import StoredTensor, Weights, load_weights, save_weights
 from robertakit.configuration import PretrainedConfig, RobertaConfig
 from robertakit.errors import ArgumentError, ConfigError, listed
-from robertakit.files import Location, locate
+from robertakit.files import WHERE, Location, locate, take_where
 from robertakit.pretrained_config import read_fields
 
 __all__ = ["RobertaPreTrainedModel", "as_part", "dtype_named"]
 
 #: Arguments of `from_pretrained` that say where to look.
-_WHERE = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download")
 _FLOATS = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
@@ -192,7 +191,7 @@ class RobertaPreTrainedModel(nn.Module):
             >>> RobertaModel.from_pretrained(folder, add_pooling_layer=False, dtype="float64").dtype
             torch.float64
         """
-        where = {name: kwargs.pop(name) for name in _WHERE if name in kwargs}
+        where = take_where(kwargs)
         find: Callable[..., Location] = locate
         location = find(pretrained_model_name_or_path, **where)
         known, own = cls._split(config, location, where, kwargs)
@@ -240,7 +239,7 @@ class RobertaPreTrainedModel(nn.Module):
         if unknown := set(rest) - own:
             raise ArgumentError(
                 given=f"unknown argument {listed(unknown)} to {cls.__name__}.from_pretrained",
-                expected=f"where to look ({listed(_WHERE)}), a field of the configuration, or {listed(own) or 'none'}",
+                expected=f"where to look ({listed(WHERE)}), a field of the configuration, or {listed(own) or 'none'}",
                 hint="set fields on the config itself where one is given" if config is not None else "",
             )
         return known, rest
