@@ -27,13 +27,13 @@ def python(*arguments: str) -> str:
     return done.stdout
 
 
-def test_import_robertakit_imports_no_other_package() -> None:
+def test_trap_21_import_robertakit_imports_no_other_package() -> None:
     """Nor the parts of the standard library that cost time: `__future__` alone is free."""
     code = "import sys; before = set(sys.modules); import robertakit; print(*set(sys.modules) - before)"
     assert set(python("-c", code).split()) <= {"robertakit", "robertakit.exports", "__future__"}
 
 
-def test_help_imports_no_command_and_no_package() -> None:
+def test_trap_21_help_imports_no_command_and_no_package() -> None:
     code = (
         "import sys\n"
         "from robertakit.cli.main import main\n"

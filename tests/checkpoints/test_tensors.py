@@ -51,7 +51,7 @@ def test_scalar() -> None:
 
 
 @given(ids=npst.arrays(np.int64, npst.array_shapes(max_dims=2, max_side=5), elements=st.integers(0, 6)))
-def test_rows_are_gathered_then_widened(ids: np.ndarray) -> None:
+def test_trap_19_rows_are_gathered_then_widened(ids: np.ndarray) -> None:
     table = np.arange(21, dtype=np.float16).reshape(7, 3)
     assert np.array_equal(as_stored(table).rows(ids), table[ids].astype(np.float32))
     halves = StoredTensor(

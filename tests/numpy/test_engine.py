@@ -146,7 +146,7 @@ def test_only_the_rows_that_are_asked_for(small, encodings):
         assert engine.run(batch, (key,), rows[:0])[key].shape == (0, *everything.shape[1:])
 
 
-def test_the_language_model_head_sees_only_the_rows_that_are_asked_for(small, encodings, monkeypatch):
+def test_trap_19_the_language_model_head_sees_only_the_rows_that_are_asked_for(small, encodings, monkeypatch):
     engine, seen = Engine(small("RobertaForMaskedLM")), []
     from robertakit.numpy import engine as module
 

@@ -7,7 +7,7 @@ from robertakit.errors import BadShape
 from robertakit.torch import RobertaForMaskedLM, RobertaModel
 
 
-def test_rows_that_reach_the_feed_forward_are_the_real_tokens(tiny, ragged):
+def test_trap_14_rows_that_reach_the_feed_forward_are_the_real_tokens(tiny, ragged):
     config = tiny()
     model = RobertaModel(config).eval()
     ids, mask = ragged(config)
