@@ -32,6 +32,13 @@ def test_tokenizer_is_told(tiny: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "vocab.json, merges.txt" in out
 
 
+def test_weights_alone_are_no_trouble(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        (tiny / name).unlink()
+    assert main(["inspect", str(tiny)]) == 0
+    assert "note            there are no tokenizer files" in capsys.readouterr().out
+
+
 def test_json(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tiny), "--json", "--no-values"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -74,6 +74,7 @@ class CheckpointReport:
         tokenizer_files: those that are there.
         weight_files: those that loading takes.
         harmless: stored tensors that loading leaves out quietly.
+        notes: sentences on what is worth knowing and is no trouble.
         trouble: sentences, worst first; empty for a good checkpoint.
     """
 
@@ -88,6 +89,7 @@ class CheckpointReport:
     tokenizer_files: list[str] = field(default_factory=list)
     weight_files: list[WeightFile] = field(default_factory=list)
     harmless: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
 
 
@@ -117,6 +119,8 @@ def inspect_checkpoint(
     report = CheckpointReport(location.name)
     report.tokenizer_files = [name for name in _TOKENIZER_FILES if location.path_of(name) is not None]
     config = _inspect_config(location, report)
+    if not report.tokenizer_files:
+        report.notes.append("there are no tokenizer files: a task needs them, a model does not")
     try:
         stored = open_weights(location, use_safetensors=use_safetensors, variant=variant)
     except RobertakitError as error:
@@ -127,8 +131,6 @@ def inspect_checkpoint(
         _inspect_tensors(config, stored, report)
     if check_values:
         report.trouble += _bad_values(stored.tensors)
-    if not report.tokenizer_files:
-        report.trouble.append("there are no tokenizer files")
     return report
 
 

@@ -87,5 +87,6 @@ def as_text(report: "CheckpointReport", tokenizer: dict[str, str | int | None]) 
             ("weights", f"{file.name}, {file.nbytes / 1e6:,.1f} MB, {file.tensors} tensors ({dtypes})")
         )
     rows += [("left out", ", ".join(report.harmless))] * bool(report.harmless)
+    rows += [("note", sentence) for sentence in report.notes]
     rows += [("trouble", sentence) for sentence in report.trouble or ["none"]]
     return "\n".join(f"{name:<16}{value}" for name, value in rows)
