@@ -52,9 +52,12 @@ def token_loss(logits: Array, labels: ArrayLike) -> Array:
 
 
 def causal_lm_loss(logits: Array, labels: ArrayLike) -> Array:
-    """Cross-entropy of the next token: the logits of a token predict the label after it."""
+    """Cross-entropy of the next token: the logits of a token predict the label after it.
+
+    Always in float32, as the reference's is: of all its losses this one alone leaves float64.
+    """
     targets = _token_labels(labels, logits.shape[:-1])
-    return token_loss(logits[:, :-1], targets[:, 1:])
+    return token_loss(logits[:, :-1].astype(np.float32), targets[:, 1:])
 
 
 def classification_loss(config: "PretrainedConfig", logits: Array, labels: ArrayLike) -> Array:
