@@ -185,7 +185,7 @@ def test_closed_input_and_full_disk(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--device", "0"], "torch"),
+        (["--device", "99"], "torch"),
         (["--engine", "numpy", "--device", "cuda"], "'cuda' for the NumPy engine"),
         (["--top-k", "0"], "top_k=0"),
         (["--task", "fill"], "did you mean fill-mask"),
@@ -196,7 +196,7 @@ def test_closed_input_and_full_disk(tiny: Path) -> None:
 def test_bad_arguments_are_one_sentence(tiny: Path, arguments: list[str], sentence: str) -> None:
     done = run(tiny, *arguments, text=PARIS)
     assert done.returncode == 1
-    assert sentence in done.stderr
+    assert sentence.lower() in done.stderr.lower()
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
 

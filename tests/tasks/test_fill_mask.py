@@ -135,7 +135,7 @@ def test_targets_of_several_lengths_are_ranked_together(fill: FillMaskPipeline) 
     together = fill(TEXTS[1], targets=["zebra", "pizza", "a cat", "pizza"])
     apart = [fill(TEXTS[1], targets=word)[0] for word in ("zebra", "pizza", "a cat")]
     close(together, sorted(apart, key=lambda result: -result["score"]))
-    assert len(fill(TEXTS[1], targets=["zebra", "pizza", "a cat"], top_k=2)) == 2
+    assert len(fill(TEXTS[1], targets=["zebra", "pizza", "a cat"], top_k=np.int64(2))) == 2
 
 
 def test_targets_at_several_masks(fill: FillMaskPipeline) -> None:
@@ -199,6 +199,7 @@ def test_longest_text_is_answered_and_one_more_token_is_not(fill: FillMaskPipeli
         ({"top_k": "3"}, InputError, "top_k='3'"),
         ({"top_k": True}, InputError, "top_k=True"),
         ({"targets": []}, InputError, "one or more words"),
+        ({"targets": 5}, InputError, "targets=5"),
         ({"targets": ""}, InputError, "targets=''"),
         ({"targets": ["pizza", "  "]}, InputError, "one or more words"),
         ({"targets": [3]}, InputError, "one or more words"),

@@ -111,9 +111,9 @@ def run(arguments: argparse.Namespace) -> int:
                         _refuse(line, outcome, arguments)
                         skipped += 1
                     written.append(_written(line, outcome, form, bold=output.isatty()))
+                    progress.add()
             finally:  # what was answered before a bad line, or before Ctrl-C, is not lost
                 _write(output, written)
-            progress.add(len(lines))
         progress.end()
     if not progress.lines:
         print("robertakit run: no text: all of the input is empty or blank", file=sys.stderr)
@@ -348,9 +348,9 @@ class Progress:
         self.lines, self.start = 0, time.monotonic()
         self.last = self.start
 
-    def add(self, lines: int) -> None:
-        """Count lines that are answered."""
-        self.lines += lines
+    def add(self) -> None:
+        """Count a line that is answered."""
+        self.lines += 1
         if self.shown and time.monotonic() - self.last > 0.5:
             self.last = time.monotonic()
             self._show()

@@ -1,6 +1,6 @@
 """Fill-mask: which words stand in place of ``<mask>``, and how likely each is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -43,7 +43,8 @@ class FillMaskOptions(Options):
     def __post_init__(self) -> None:
         count("top_k", self.top_k, least=1)
         if self.targets is not None:
-            words: list[object] = [self.targets] if isinstance(self.targets, str) else list(self.targets)
+            given: object = self.targets
+            words = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else []
             if not words or not all(isinstance(word, str) and word.strip() for word in words):
                 raise InputError(
                     given=f"targets={self.targets!r}", expected="a word, or a list of one or more words"

@@ -338,8 +338,10 @@ def _answer_or_raise(outcome: Answer | InputError) -> Answer:
 
 def count(name: str, value: object, *, least: int) -> int | None:
     """Return the value of an argument that is None or an integer of at least ``least``; raise if it is neither."""
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= least):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= least:
+        return int(value)
     raise InputError(given=f"{name}={value!r}", expected=f"an integer of at least {least}, or None")
 
 
