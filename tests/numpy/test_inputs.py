@@ -11,6 +11,12 @@ ONES = np.ones((3, 9), int)
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        (
+            {"input_ids": [[5, 6], [7]]},
+            "input_ids with rows of unequal length; expected rows of equal length",
+        ),
+        ({"input_ids": ONES[:, :0]}, r"input_ids of shape \(3, 0\); expected .* at least one token"),
+        ({"inputs_embeds": np.ones((3, 0, 24))}, r"inputs_embeds of shape \(3, 0, 24\)"),
         ({"input_ids": [5, 6, 7]}, r"input_ids of shape \(3,\); expected \(batch, length\)"),
         (
             {"inputs_embeds": np.ones((3, 9, 23))},
@@ -43,6 +49,13 @@ def test_ids_are_integers(small, name):
     given = {"input_ids": ONES, name: ONES.astype(float)}
     with pytest.raises(InputError, match=f"{name} of dtype float64; expected integers"):
         small("RobertaModel")(**given)
+
+
+@pytest.mark.parametrize("value", [7, -1, 0.5, np.nan])
+def test_a_mask_says_yes_or_no(small, value):
+    for mask in (np.full((3, 9), value), np.full((3, 9, 9), value)):
+        with pytest.raises(InputError, match=f"attention_mask with {value}; expected 1 for real tokens"):
+            small("RobertaModel")(ONES, attention_mask=mask)
 
 
 def test_positions_past_the_table_and_below_it(small):

@@ -86,10 +86,14 @@ def read_inputs(
         )
     ids = None if input_ids is None else integers("input_ids", input_ids)
     embeds = None if inputs_embeds is None else np.asarray(inputs_embeds, dtype)
-    if ids is not None and ids.ndim != 2:
-        raise BadShape(given=f"input_ids of shape {ids.shape}", expected="(batch, length)")
-    if embeds is not None and (embeds.ndim != 3 or embeds.shape[-1] != config.hidden_size):
-        expected = f"(batch, length, {config.hidden_size})"
+    if ids is not None and (ids.ndim != 2 or not ids.shape[1]):
+        raise BadShape(
+            given=f"input_ids of shape {ids.shape}", expected="(batch, length), with at least one token"
+        )
+    if embeds is not None and (
+        embeds.ndim != 3 or not embeds.shape[1] or embeds.shape[-1] != config.hidden_size
+    ):
+        expected = f"(batch, length, {config.hidden_size}), with at least one token"
         raise BadShape(given=f"inputs_embeds of shape {embeds.shape}", expected=expected)
     shape = _leading_shape(ids, embeds)
     past = None if past_key_values is None else _checked_past(config, past_key_values, shape[0])
@@ -117,7 +121,14 @@ def read_inputs(
 
 def integers(name: str, values: ArrayLike) -> Integers:
     """Return an array of integers, or raise."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise BadShape(
+            given=f"{name} with rows of unequal length",
+            expected="rows of equal length",
+            hint="pad them: tokenizer(texts, padding=True)",
+        ) from error
     if not np.issubdtype(array.dtype, np.integer):
         raise InputError(given=f"{name} of dtype {array.dtype}", expected="integers")
     return array
@@ -176,6 +187,10 @@ def _self_attention_mask(
         raise BadShape(
             given=f"attention_mask of shape {keep.shape}",
             expected=f"{(batch, total)} or {(batch, length, total)}, as {what}",
+        )
+    if keep is not None and (other := keep[(keep != 0) & (keep != 1)]).size:
+        raise InputError(
+            given=f"attention_mask with {other[0]:g}", expected="1 for real tokens, 0 for padding"
         )
     if keep is not None and keep.ndim == 3:
         return additive_mask(keep[:, None])

@@ -15,7 +15,7 @@ from robertakit.configuration import RobertaConfig
 from robertakit.errors import InputError
 from robertakit.outputs import MaskedLMOutput
 from robertakit.torch.encoder import RobertaModel
-from robertakit.torch.inputs import refuse_decoder_arguments
+from robertakit.torch.inputs import check_labels, leading_shape, refuse_decoder_arguments
 from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
 
 __all__ = ["RobertaForMaskedLM", "RobertaLMHead", "masked_lm_loss"]
@@ -125,6 +125,8 @@ class RobertaForMaskedLM(RobertaPreTrainedModel):
         refuse_decoder_arguments(
             encoder_hidden_states=encoder_hidden_states, encoder_attention_mask=encoder_attention_mask
         )
+        if labels is not None:
+            check_labels(labels, leading_shape(input_ids, inputs_embeds), self.config.vocab_size)
         if labels is not None and attention_mask is not None:
             attention_mask = self._mask_for_labels(labels, attention_mask)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robertakit.architecture import IGNORED_LABEL
 from robertakit.batch import check_ids, sequential_position_ids
 from robertakit.configuration import RobertaConfig
-from robertakit.errors import ArgumentError, BadShape
+from robertakit.errors import ArgumentError, BadShape, InputError
 
 __all__ = [
     "Rows",
+    "check_labels",
     "check_rows",
     "checked_head_mask",
     "checked_mask",
@@ -45,15 +47,52 @@ def leading_shape(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> tor
 
     Raises:
         ArgumentError: both or none is given.
+        InputError: ids that are no tensor of integers.
+        BadShape: not (B, L) ids or (B, L, W) embeddings of at least one token.
     """
     if input_ids is not None and inputs_embeds is None:
-        return input_ids.shape
+        _check_integers("input_ids", input_ids)
+        return _leading("input_ids", input_ids, "(batch, length)")
     if inputs_embeds is not None and input_ids is None:
-        return inputs_embeds.shape[:2]
+        return _leading("inputs_embeds", inputs_embeds, "(batch, length, width)")
     raise ArgumentError(
         given="no input" if input_ids is None else "both input_ids and inputs_embeds",
         expected="one of input_ids and inputs_embeds",
     )
+
+
+def _leading(name: str, given: Tensor, layout: str) -> torch.Size:
+    if given.dim() != layout.count(",") + 1 or not given.shape[1]:
+        raise BadShape(
+            given=f"{name} of shape {tuple(given.shape)}", expected=f"{layout}, with at least one token"
+        )
+    return given.shape[:2]
+
+
+def _check_integers(name: str, given: object) -> None:
+    if not isinstance(given, Tensor):
+        raise InputError(
+            given=f"{name} of type {type(given).__name__}",
+            expected="a tensor",
+            hint="tokenizer(texts, padding=True, return_tensors='pt') gives tensors",
+        )
+    if given.is_floating_point() or given.dtype == torch.bool:
+        raise InputError(given=f"{name} of dtype {given.dtype}", expected="integers")
+
+
+def check_labels(labels: Tensor, shape: torch.Size, classes: int) -> None:
+    """Raise for labels that are not (B, L) integers from 0 to classes - 1, or -100."""
+    _check_integers("labels", labels)
+    if labels.shape != shape:
+        raise BadShape(given=f"labels of shape {tuple(labels.shape)}", expected=f"{tuple(shape)}")
+    if torch.compiler.is_compiling() or labels.is_meta:
+        return
+    wrong = labels[(labels.ge(classes) | labels.lt(0)) & labels.ne(IGNORED_LABEL)]
+    if wrong.numel():
+        raise InputError(
+            given=f"label {int(wrong[0])}",
+            expected=f"0 to {classes - 1}, or {IGNORED_LABEL} for nothing to predict",
+        )
 
 
 def refuse_decoder_arguments(**given: object) -> None:
@@ -81,13 +120,19 @@ def check_rows(
 
 
 def checked_mask(mask: Tensor, shape: torch.Size) -> Tensor:
-    """A mask (B, L) or (B, L, L)."""
+    """A mask (B, L) or (B, L, L), of 1 for real tokens and 0 for padding."""
     batch, length = shape
     if mask.shape not in ((batch, length), (batch, length, length)):
         raise BadShape(
             given=f"attention_mask {tuple(mask.shape)} for inputs {tuple(shape)}",
             expected=f"{(batch, length)} or {(batch, length, length)}",
         )
+    if mask.dtype != torch.bool and not torch.compiler.is_compiling() and not mask.is_meta:
+        other = mask[mask.ne(0) & mask.ne(1)]
+        if other.numel():
+            raise InputError(
+                given=f"attention_mask with {other[0].item():g}", expected="1 for real tokens, 0 for padding"
+            )
     return mask
 
 
