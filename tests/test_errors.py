@@ -139,3 +139,9 @@ def test_a_package_that_is_broken_inside_is_not_called_absent(
     with pytest.raises(ModuleNotFoundError, match="something_it_lacks") as caught:
         require("half_installed", extra="torch", needed_for="RobertaModel")
     assert not isinstance(caught.value, errors.DependencyError)
+
+
+def test_a_question_ends_the_sentence():
+    assert (
+        str(errors.InputError("the task 'x'", hint="did you mean 'y'?")) == "the task 'x'; did you mean 'y'?"
+    )

@@ -60,7 +60,8 @@ class RobertakitError(Exception):
     def __init__(self, given: str, expected: str = "", hint: str = "") -> None:
         self.given, self.expected, self.hint = given, expected, hint
         parts = [given, f"expected {expected}" if expected else "", hint]
-        super().__init__("; ".join(part.rstrip(".;") for part in parts if part) + ".")
+        sentence = "; ".join(part.rstrip(".;") for part in parts if part)
+        super().__init__(sentence if sentence.endswith("?") else sentence + ".")
 
     def __str__(self) -> str:  # OSError and ImportError format their arguments in ways of their own
         return str(self.args[0])
