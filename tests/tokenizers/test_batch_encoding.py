@@ -62,6 +62,12 @@ def test_questions_about_tokens(encoded: BatchEncoding, tokenizer: PreTrainedTok
     assert encoded.char_to_token(0, 4) is None  # a space
     assert encoded.word_to_tokens(0, 99) is None
     assert encoded.word_to_chars(0, 99) is None
+    for question in (encoded.token_to_sequence, encoded.token_to_word, encoded.token_to_chars):
+        assert (
+            question(0, 99) is question(0, -99) is None
+        )  # past the row, as the reference's fast classes say
+    with pytest.raises(InputError, match="row 9"):
+        encoded.token_to_chars(9, 0)
 
 
 def test_one_index_means_the_first_row(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -231,16 +231,17 @@ class TextEncoding:
         return [special] * self.pad_left + row + [special] * self._pad_right
 
     def token_to_sequence(self, token: int) -> int | None:
-        """The sequence of a token, None for a special one."""
-        return self.sequence_ids[token]
+        """The sequence of a token, None for a special one and past the end of the row."""
+        sequences = self.sequence_ids
+        return sequences[token] if -len(sequences) <= token < len(sequences) else None
 
     def token_to_word(self, token: int) -> int | None:
-        """The word of a token, None for a special one."""
-        return self.word_ids[token]
+        """The word of a token, None for a special one and past the end of the row."""
+        return None if self.token_to_sequence(token) is None else self.word_ids[token]
 
     def token_to_chars(self, token: int) -> CharSpan | None:
-        """The characters of a token, None for a special one."""
-        return None if self.sequence_ids[token] is None else CharSpan(*self.offsets[token])
+        """The characters of a token, None for a special one and past the end of the row."""
+        return None if self.token_to_sequence(token) is None else CharSpan(*self.offsets[token])
 
     def char_to_token(self, char: int, sequence: int = 0) -> int | None:
         """The token that covers a character of a text, None for a space between tokens."""
