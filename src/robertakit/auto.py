@@ -195,8 +195,6 @@ def load_engine(
     """
     name, where = choose_engine(engine, framework, device), device_name(device)
     if name == "numpy":
-        if str(arguments.get("dtype")).startswith("torch."):  # torch.float64 means the same here
-            arguments = {**arguments, "dtype": str(arguments["dtype"]).removeprefix("torch.")}
         if where != "cpu":
             raise InputError(
                 given=f"device={where!r} for the NumPy engine",

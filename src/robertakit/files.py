@@ -6,7 +6,6 @@ ways are in ``hub.py``.
 
 import json
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -281,7 +280,7 @@ def write_atomically(
     names = [*files, *remove]
     if not all(is_plain_name(name) for name in names):
         raise SaveFailed(given=f"file names {listed(names)}", expected="plain names without separators")
-    save = secrets.token_hex(8)
+    save = os.urandom(8).hex()
     commit = folder / f".{save}{_COMMIT}"
     draft = _temporary(folder, commit.name[1:], save)
     content = {"files": list(files), "remove": [name for name in remove if name not in files]}

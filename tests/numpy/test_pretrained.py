@@ -9,7 +9,7 @@ import robertakit.numpy as family
 from robertakit import RobertaConfig
 from robertakit.architecture import initial_weights
 from robertakit.checkpoints import save_weights
-from robertakit.errors import ArgumentError, ConfigError, TensorMismatch
+from robertakit.errors import ArgumentError, ConfigError, NotFound, TensorMismatch
 from robertakit.outputs import BaseModelOutputWithPoolingAndCrossAttentions, MaskedLMOutput
 
 TINY = RobertaConfig(
@@ -54,9 +54,9 @@ def test_missing_and_misshapen_weights_are_all_named():
     assert family.RobertaModel(TINY, add_pooling_layer=False, weights=weights)([[0]]).pooler_output is None
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int32", "bfloat16x"])
+@pytest.mark.parametrize("dtype", ["float16", "int32", "bfloat16", np.float16, 3, "torch.bfloat16"])
 def test_a_dtype_that_is_not_computed_in(dtype):
-    with pytest.raises((ArgumentError, TypeError)):
+    with pytest.raises(ArgumentError, match="expected float32 or float64"):
         family.RobertaModel(TINY, dtype=dtype)
 
 
@@ -108,6 +108,32 @@ def test_from_pretrained_on_a_class(tmp_path):
     assert family.RobertaForMaskedLM.from_pretrained(tmp_path, config=own).config is own
     with pytest.raises(ArgumentError, match="config, and hidden_act"):
         family.RobertaForMaskedLM.from_pretrained(tmp_path, config=own, hidden_act="gelu")
+    with pytest.raises(ArgumentError, match="unknown argument 'low_cpu_mem'"):
+        family.RobertaForMaskedLM.from_pretrained(tmp_path, low_cpu_mem=True)
+
+
+def test_every_argument_of_from_pretrained_does_something(tmp_path):
+    weights = initial_weights(TINY, "masked-lm", seed=3)
+    save_weights(tmp_path / "saved", weights, config_json=TINY.to_json_string(), variant="fp16")
+    own = RobertaConfig(**{**TINY.to_dict(), "hidden_act": "relu"})
+    own.save_pretrained(tmp_path / "own")
+
+    def load(**arguments):
+        return family.load(tmp_path / "saved", "masked-lm", **{"variant": "fp16"} | arguments)
+
+    assert load(config=tmp_path / "own").config.hidden_act == "relu"
+    assert load(hidden_act="relu").config.hidden_act == "relu"
+    for names in ({"dtype": "float64"}, {"torch_dtype": "torch.float64"}, {"dtype": float}):
+        assert load(**names).dtype == np.float64
+    assert load(dtype="auto").dtype == load().dtype == load(dtype=None).dtype == np.float32
+    with pytest.raises(ArgumentError, match="dtype='float64' and torch_dtype='float32'"):
+        load(dtype="float64", torch_dtype="float32")
+    with pytest.raises(NotFound, match=r"model\.safetensors"):
+        load(variant=None)
+    with pytest.raises(NotFound, match=r"none of pytorch_model\.fp16\.bin"):
+        load(use_safetensors=False)
+    with pytest.raises(NotFound, match="no subfolder 'other'"):
+        load(subfolder="other")
 
 
 def test_weights_are_read_when_they_are_used_and_not_kept(tmp_path):

@@ -32,8 +32,8 @@ def load(name_or_path: str | os.PathLike[str], head: str, **kwargs: object) -> M
     Args:
         name_or_path: folder, or name on the Hub.
         head: a head ("masked-lm") or a documented class name ("RobertaForMaskedLM").
-        **kwargs: arguments of ``from_pretrained``: ``dtype``, ``strict``, ``ignore_mismatched_sizes``, where to look,
-            and fields of the configuration.
+        **kwargs: arguments of ``from_pretrained``: ``dtype``, ``strict``, ``ignore_mismatched_sizes``,
+            ``use_safetensors``, ``variant``, where to look, and fields of the configuration.
 
     Example:
         >>> import tempfile
@@ -53,6 +53,7 @@ def load(name_or_path: str | os.PathLike[str], head: str, **kwargs: object) -> M
     if isinstance(config, PretrainedConfig):
         model_type = config.model_type
     else:
-        model_type = str(read_fields(find(name_or_path, **where)).get("model_type", "roberta"))
+        source = name_or_path if config is None else config
+        model_type = str(read_fields(find(source, **where)).get("model_type", "roberta"))
     make: Callable[..., object] = class_for(head, model_type).from_pretrained
     return cast(Model, make(name_or_path, **kwargs))

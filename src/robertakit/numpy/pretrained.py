@@ -6,6 +6,7 @@ Heads are in ``heads.py``; the files of a checkpoint are read in ``robertakit.ch
 import copy
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Self, TypeVar, cast
 
@@ -27,7 +28,6 @@ from robertakit.pretrained_config import read_fields
 
 __all__ = ["Backbone", "PreTrainedModel", "Weights"]
 
-#: Arguments of ``from_pretrained`` that say where to look.
 OutputT = TypeVar("OutputT", bound=ModelOutput[Array], covariant=True)
 #: Tensors by checkpoint name, as arrays or as a file stores them.
 Weights = Mapping[str, StoredTensor | NDArray[np.generic]]
@@ -59,7 +59,7 @@ class PreTrainedModel(Generic[OutputT]):
         config: sizes and switches; kept, not copied.
         weights: tensors by checkpoint name; None draws new ones. Half precision stays so, and is widened matrix by
             matrix when it is used.
-        dtype: float32 or float64, in which everything is computed.
+        dtype: float32 (the default) or float64, in which everything is computed.
         seed: of new weights.
 
     Raises:
@@ -78,7 +78,7 @@ class PreTrainedModel(Generic[OutputT]):
         config: PretrainedConfig,
         *,
         weights: Weights | None = None,
-        dtype: DTypeLike = np.float32,
+        dtype: DTypeLike | None = None,
         seed: int = 0,
         add_pooling_layer: bool = True,
     ) -> None:
@@ -119,12 +119,15 @@ class PreTrainedModel(Generic[OutputT]):
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
         *,
-        config: PretrainedConfig | None = None,
-        dtype: DTypeLike = np.float32,
+        config: PretrainedConfig | str | os.PathLike[str] | None = None,
+        dtype: DTypeLike | None = None,
+        torch_dtype: DTypeLike | None = None,
         strict: bool = True,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         add_pooling_layer: bool = True,
+        use_safetensors: bool | None = None,
+        variant: str | None = None,
         seed: int = 0,
         **kwargs: object,
     ) -> Self | tuple[Self, dict[str, list[str]]]:
@@ -132,12 +135,16 @@ class PreTrainedModel(Generic[OutputT]):
 
         Args:
             pretrained_model_name_or_path: folder, file of weights, or name on the Hub.
-            config: used in place of the checkpoint's own.
-            dtype: float32 or float64; the weights stay as they are stored, and are widened when they are used.
+            config: used in place of the checkpoint's own, or where to read it.
+            dtype: float32 (the default) or float64; the weights stay as they are stored, and are widened when they
+                are used.
+            torch_dtype: older name of the same.
             strict: refuse tensors that belong to nothing known (see ``checkpoints.load_weights``).
             ignore_mismatched_sizes: draw a head anew whose shape differs.
             output_loading_info: return ``(model, report)``.
             add_pooling_layer: whether the bare model has its pooler.
+            use_safetensors: True for safetensors only, False for ``.bin`` only, None for safetensors first.
+            variant: for example ``"fp16"`` for ``model.fp16.safetensors``.
             seed: of a head that the checkpoint lacks.
             **kwargs: where to look (``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``subfolder``,
                 ``force_download``), and fields of the configuration.
@@ -150,8 +157,8 @@ class PreTrainedModel(Generic[OutputT]):
         where = take_where(kwargs)
         find: Callable[..., Location] = locate
         location = find(pretrained_model_name_or_path, **where)
-        if config is None:
-            fields = read_fields(location)
+        if not isinstance(config, PretrainedConfig):
+            fields = read_fields(location if config is None else find(config, **where))
             kind = PretrainedConfig.families.get(str(fields.get("model_type")), cls.config_class)
             make_config: Callable[..., PretrainedConfig] = kind.from_dict
             config = make_config(fields, **kwargs)
@@ -160,6 +167,10 @@ class PreTrainedModel(Generic[OutputT]):
                 given=f"config, and {listed(kwargs)}", expected="fields set on the config itself"
             )
         config.validate(building=True)
+        if dtype is not None and torch_dtype is not None and _float_type(dtype) != _float_type(torch_dtype):
+            raise ArgumentError(
+                given=f"dtype={dtype!r} and torch_dtype={torch_dtype!r}", expected="one of the two names"
+            )
         found, info = load_weights(
             location,
             config,
@@ -167,6 +178,8 @@ class PreTrainedModel(Generic[OutputT]):
             strict=strict,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             add_pooling_layer=add_pooling_layer,
+            use_safetensors=use_safetensors,
+            variant=variant,
         )
         table = parameters(config, cls.__name__, add_pooling_layer=add_pooling_layer)
         new = {
@@ -174,6 +187,7 @@ class PreTrainedModel(Generic[OutputT]):
             for name, parameter in table.items()
             if parameter.tied_to is None and name not in found
         }
+        dtype = torch_dtype if dtype is None else dtype
         model = cls(config, weights={**found, **new}, dtype=dtype, add_pooling_layer=add_pooling_layer)
         return (model, info.as_dict()) if output_loading_info else model
 
@@ -278,12 +292,17 @@ class PreTrainedModel(Generic[OutputT]):
         return cast(OutputT, answer)  # a tuple is what the caller asked for
 
 
-def _float_type(dtype: DTypeLike) -> np.dtype[np.floating]:
-    for known in (np.dtype(np.float32), np.dtype(np.float64)):
-        if np.dtype(dtype) == known:
-            return known
+def _float_type(dtype: DTypeLike | None) -> np.dtype[np.floating]:
+    """Return the dtype to compute in, also from PyTorch's name of it."""
+    if dtype is None or (isinstance(dtype, str) and dtype == "auto"):
+        return np.dtype(np.float32)
+    given = dtype if isinstance(dtype, type | np.dtype) else str(dtype).removeprefix("torch.")
+    with suppress(TypeError):  # no dtype of NumPy's at all
+        for known in (np.dtype(np.float32), np.dtype(np.float64)):
+            if np.dtype(given) == known:
+                return known
     raise ArgumentError(
-        given=f"dtype {np.dtype(dtype)}",
+        given=f"dtype={dtype!r}",
         expected="float32 or float64",
         hint="the weights may be stored in half",
     )
