@@ -1,6 +1,7 @@
 """The recipe of the embedded model: packing, masking, exact resumption, the saved model."""
 
 import json
+import math
 
 import batches
 import corpus
@@ -150,7 +151,7 @@ def test_learning_rate_is_a_triangle():
     np.testing.assert_allclose(rates, [0, 0.5, 1, 0.5, 0], atol=1e-12)
 
 
-def run(shards, folder, monkeypatch, steps=6, stop=None):
+def run(shards, folder, monkeypatch, steps=6, stop=None, explode=None):
     monkeypatch.setattr(pretrain, "sources", lambda: SOURCES)
     arguments = [
         "--shards", shards, "--tokenizer", shards / "tokenizer", "--run", folder, "--device", "cpu",
@@ -168,6 +169,9 @@ def run(shards, folder, monkeypatch, steps=6, stop=None):
             return original(*given)
 
         made.step = step
+    if explode is not None:
+        train = made.step
+        made.step = lambda *given: train(*given) * (math.nan if made.progress.step == explode else 1)
     made.train()
     return made
 
@@ -186,6 +190,15 @@ def test_trap_16_a_run_that_was_cut_off_ends_with_the_same_weights(shards, tmp_p
     losses = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
     trained = [row["train_loss"] for row in losses if row["event"] == "step"]
     assert trained[-1] < trained[0] - 0.2
+
+
+def test_trap_25_a_loss_that_is_no_number_ends_the_run_before_it_is_saved(shards, tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match="not finite"):
+        run(shards, tmp_path / "exploded", monkeypatch, steps=6, explode=3)
+    kept = run(shards, tmp_path / "exploded", monkeypatch, steps=6)  # goes on from step 2
+    whole = run(shards, tmp_path / "whole", monkeypatch, steps=6)
+    for value, other in zip(kept.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
+        assert torch.equal(value, other)
 
 
 def test_another_setting_does_not_resume(shards, tmp_path, monkeypatch):
