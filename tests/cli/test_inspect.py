@@ -21,7 +21,8 @@ def test_good_checkpoint(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert rows["architecture"] == "RobertaForMaskedLM (roberta)"
     assert "num_hidden_layers 2" in rows["sizes"]
     assert rows["longest"] == "input   62 tokens"
-    assert rows["weights"].startswith("model.safetensors, 0.1 MB, ")
+    size = (tiny / "model.safetensors").stat().st_size
+    assert rows["weights"].startswith(f"model.safetensors, {size / 1e3:,.1f} kB, ")
     assert rows["trouble"] == "none"
 
 

@@ -180,6 +180,11 @@ def test_closed_input_and_full_disk(tiny: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == b"robertakit run: the answers cannot be written: No space left on device.\n"
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command(tiny, PARIS)], capture_output=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr == b"robertakit run: standard output is closed; pass --output FILE.\n"
 
 
 @pytest.mark.parametrize(
@@ -258,6 +263,8 @@ def test_texts_for_people() -> None:
     assert as_text("<mask> <mask>", [answer[:1], answer[:1]]).splitlines()[1:] == [
         "  mask 1", "   50.0 %  cat", "  mask 2", "   50.0 %  cat",
     ]  # fmt: skip
+    unlikely = [{"score": 0.0004, "token_str": "a"}, {"score": 2.4e-7, "token_str": "b"}]
+    assert as_text("A", unlikely).splitlines()[1:] == ["   0.04 %  a", "  2e-05 %  b"]
     assert as_text("A", answer[:1], bold=True).startswith("\033[1mA\033[0m\n")
 
 

@@ -83,10 +83,12 @@ def as_text(report: "CheckpointReport", tokenizer: dict[str, str | int | None]) 
     rows += [("tokenizer files", ", ".join(report.tokenizer_files))] * bool(report.tokenizer_files)
     for file in report.weight_files:
         dtypes = ", ".join(f"{count} {dtype}" for dtype, count in file.dtypes.items())
-        rows.append(
-            ("weights", f"{file.name}, {file.nbytes / 1e6:,.1f} MB, {file.tensors} tensors ({dtypes})")
-        )
+        rows.append(("weights", f"{file.name}, {_size(file.nbytes)}, {file.tensors} tensors ({dtypes})"))
     rows += [("left out", ", ".join(report.harmless))] * bool(report.harmless)
     rows += [("note", sentence) for sentence in report.notes]
     rows += [("trouble", sentence) for sentence in report.trouble or ["none"]]
     return "\n".join(f"{name:<16}{value}" for name, value in rows)
+
+
+def _size(nbytes: int) -> str:
+    return f"{nbytes / 1e6:,.1f} MB" if nbytes >= 1e6 else f"{nbytes / 1e3:,.1f} kB"

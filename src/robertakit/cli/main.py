@@ -118,7 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         parser, run = command_parser(name)
         status = run(parser.parse(rest))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # a process may be started without one
+            sys.stdout.flush()
         return status
     except RobertakitError as error:
         print(f"robertakit {name}: {error}", file=sys.stderr)

@@ -263,6 +263,8 @@ def _field(line: Line, column: str) -> Line:
 
 def _open_output(arguments: argparse.Namespace, stack: ExitStack) -> IO[str]:
     if not arguments.output:
+        if sys.stdout is None:
+            raise SaveFailed(given="standard output is closed", hint="pass --output FILE")
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character
         return sys.stdout
@@ -321,8 +323,14 @@ def as_text(text: str, answer: "Answer", *, bold: bool = False) -> str:
     for number, ranked in enumerate(several := _masks(answer), 1):
         if len(several) > 1:
             rows.append(f"  mask {number}")
-        rows += [f"  {100 * score:5.1f} %  {word}" for score, word in ranked]
+        rows += [f"  {_percent(score)} %  {word}" for score, word in ranked]
     return "\n".join(rows) + "\n"
+
+
+def _percent(score: float) -> str:
+    """One decimal; where that would be 0.0, the first digit that is none: asked-for words are often unlikely."""
+    percent = 100 * score
+    return f"{percent:5.1f}" if percent >= 0.05 else f"{percent:5.0g}"
 
 
 def _masks(answer: "Answer") -> list[list[tuple[float, str]]]:

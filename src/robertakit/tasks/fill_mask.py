@@ -190,7 +190,10 @@ class FillMaskPipeline(Pipeline[MaskedText, FillMaskOptions, Scores]):
                 if cut
                 else f"write {self.tokenizer.mask_token} where a word is to be filled in",
             )
-        hint = "shorten the text, or pass tokenizer_kwargs={'truncation': True} if its mask is near the beginning"
+        hint = (
+            "shorten the text, or, if its mask is near the beginning, pass tokenizer_kwargs={'truncation': True}"
+            " (on the command line --truncation)"
+        )
         longest = max(map(len, targets), default=1)
         self.check_length([*ids, *[mask_id] * (longest - 1)], text, hint)
         if not targets:
