@@ -84,7 +84,7 @@ def test_lone_surrogates_are_an_input_error(tokenizer: PreTrainedTokenizerBase) 
 def test_an_unknown_argument_is_a_type_error(tokenizer: PreTrainedTokenizerBase) -> None:
     calls = [tokenizer, tokenizer.encode, tokenizer.encode_plus, tokenizer.tokenize]
     for call in calls:
-        with pytest.raises(ArgumentError, match="max_lenght"):
+        with pytest.raises(ArgumentError, match="'max_lenght' of the call; expected 'max_length'"):
             call(TEXT, max_lenght=3)
     with pytest.raises(TypeError):
         tokenizer.decode([0], skip_specials=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -57,14 +58,17 @@ class CallOptions:
     prefix_space: bool | None
 
 
-def refuse_unknown(given: Collection[str], known: Collection[str], where: str) -> None:
-    """Raise ArgumentError where `given` holds a name that is not known."""
+def refuse_unknown(
+    given: Collection[str], known: Collection[str], where: str, signature: Collection[str] = ()
+) -> None:
+    """Raise ArgumentError where `given` holds a name that is not known; `signature` are others that are right."""
     for name in given:
         if name not in known:
+            right = sorted({*known, *signature})
+            close = difflib.get_close_matches(name, right, n=1)
             raise ArgumentError(
-                given=f"the argument {name!r} of {where}",
-                expected="a documented argument",
-                hint=f"beside the positional ones there are: {', '.join(sorted(known))}",
+                given=f"unknown argument {name!r} of {where}",
+                expected=f"{close[0]!r}, which is near it" if close else f"one of {', '.join(right)}",
             )
 
 
@@ -100,7 +104,7 @@ def call_options(
         TokenizerError: padding without a padding token.
     """
     extra = extra or {}
-    refuse_unknown(extra, known, "the call")
+    refuse_unknown(extra, known, "the call", _CALL_ARGUMENTS)
     padding, truncation = _old_spellings(padding, truncation, max_length, extra)
     if max_length is not None and padding is False and truncation is None:
         truncation = True  # as the reference does; it says so each time
@@ -151,6 +155,9 @@ def call_options(
         split_special_tokens=bool(extra.get("split_special_tokens", tokenizer.split_special_tokens)),
         prefix_space=extra.get("add_prefix_space"),
     )
+
+
+_CALL_ARGUMENTS = {"text", "text_pair", *(call_options.__kwdefaults__ or {})} - {"extra", "known"}
 
 
 def _old_spellings(

@@ -85,7 +85,8 @@ class PreTrainedTokenizerBase(CallMixin):
         own: Mapping[str, object],
     ) -> None:
         """Finish a constructor: `named` special tokens, `settings` as above, `own` arguments of the class."""
-        refuse_unknown(settings, SETTINGS | self._own_settings, type(self).__name__)
+        right = {*own, *named, *inspect.signature(type(self)).parameters} - {"settings", "kwargs"}
+        refuse_unknown(settings, SETTINGS | self._own_settings, type(self).__name__, right)
         self.init_kwargs = {**own, **settings}
         self._kept: dict[str, object] = {}
         self.name_or_path = str(settings.get("name_or_path", ""))
