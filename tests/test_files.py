@@ -65,13 +65,14 @@ def test_subfolder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["./nowhere", "/nowhere/at/all", "../nowhere", "a/b/c", "~/nowhere", "a\\b", "", "a b"]
+    "name",
+    ["./nowhere", "/nowhere/at/all", "../nowhere", "a/b/c", "~/nowhere", "~nobody", "a\\b", "", "a b", "a\0b"]
+    + ["a" * 97, "a" * 5000, "./" + "a" * 300],
 )
 def test_what_can_only_be_a_path_is_not_looked_up_on_the_hub(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    name = name or str(tmp_path / "empty")
     with pytest.raises(NotFound, match="there is no folder"):
         locate(name)
 

@@ -236,6 +236,8 @@ def test_what_was_tried_is_said(hub: StandIn, tmp_path: Path) -> None:
     )
     assert f"at {hub.endpoint} the Hub has no such repository" in text
     assert "token" in text
+    with pytest.raises(NotFound, match=r"'org/nowhere' at revision 'v9' with subfolder 'a' was not found"):
+        locate("org/nowhere", revision="v9", subfolder="a")
     hub.gated.add("org/model")
     with pytest.raises(NotFound, match=r"gated.*accept its terms and pass token"):
         locate("org/model")

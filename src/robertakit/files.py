@@ -134,11 +134,14 @@ def locate(
     if not isinstance(name_or_path, str | os.PathLike):
         raise ArgumentError(given=f"{name_or_path!r} as a place", expected="a folder, or a name on the Hub")
     name = os.fspath(name_or_path)
-    path = Path(name).expanduser()
-    if path.is_file() and not subfolder:
+    # Not pathlib's: it raises for a user that is not there and for a name that is too long, and takes no name at
+    # all for the folder one is in.
+    expanded = os.path.expanduser(name)  # noqa: PTH111
+    path = Path(expanded)
+    if os.path.isfile(expanded) and not subfolder:  # noqa: PTH113
         finish_interrupted_save(path.parent)
         return Location(name, path.parent, path.name)
-    if path.is_dir():
+    if os.path.isdir(expanded):  # noqa: PTH112
         return Location(name, _model_folder(path, subfolder))
     if not is_hub_name(name):
         raise NotFound(

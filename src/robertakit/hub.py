@@ -14,6 +14,7 @@ from robertakit.errors import NotFound
 __all__ = ["Repository", "default_cache", "is_hub_name", "is_offline"]
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_LONGEST_NAME = 96  # characters, by the Hub's own rule
 _TRUE = ("1", "ON", "YES", "TRUE")
 
 
@@ -85,7 +86,11 @@ class Repository:
     def _not_found(self, reason: str, hint: str = "check the name and the connection") -> NotFound:
         endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
         tried = f"no folder '{self.name}', nothing under that name in the cache '{self.cache}'"
-        return NotFound(given=f"'{self.name}' was not found: {tried}, and at {endpoint} {reason}", hint=hint)
+        part = f" at revision '{self.revision}'" * (self.revision != "main")
+        part += f" with subfolder '{self.subfolder}'" * bool(self.subfolder)
+        return NotFound(
+            given=f"'{self.name}'{part} was not found: {tried}, and at {endpoint} {reason}", hint=hint
+        )
 
 
 def is_hub_name(name: str) -> bool:
@@ -95,7 +100,7 @@ def is_hub_name(name: str) -> bool:
         >>> is_hub_name("FacebookAI/roberta-base"), is_hub_name("./model"), is_hub_name("a/b/c")
         (True, False, False)
     """
-    return _NAME.fullmatch(name) is not None and ".." not in name
+    return len(name) <= _LONGEST_NAME and _NAME.fullmatch(name) is not None and ".." not in name
 
 
 def is_offline() -> bool:
