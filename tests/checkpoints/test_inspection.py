@@ -53,6 +53,17 @@ def test_architecture_is_guessed_from_the_tensors(tmp_path: Path, config: Robert
         assert inspect_checkpoint(tmp_path / head).architecture == name
 
 
+def test_what_the_config_says_is_told_where_weights_cannot_be_read(
+    tmp_path: Path, config: RobertaConfig
+) -> None:
+    config.architectures = ["RobertaForMaskedLM"]
+    config.save_pretrained(tmp_path)
+    report = inspect_checkpoint(tmp_path)
+    assert (report.architecture, report.head) == ("RobertaForMaskedLM", None)
+    assert report.sizes["vocab_size"] == config.vocab_size
+    assert "has no weights" in report.trouble[0]
+
+
 def test_nan_and_infinity_are_named(saved: Path, config: RobertaConfig) -> None:
     values = dict(initial_weights(config, "masked-lm", 1))
     values["lm_head.bias"] = np.full(11, np.nan, np.float32)

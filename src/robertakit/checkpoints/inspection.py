@@ -141,6 +141,7 @@ def _inspect_config(location: Location, report: CheckpointReport) -> PretrainedC
         report.trouble.append(str(error))
         return None
     report.model_type = config.model_type
+    report.architecture = str(config.architectures[0]) if config.architectures else None
     report.sizes = {name: getattr(config, name) for name in _SIZES}
     report.usable_length = config.max_position_embeddings - (config.pad_token_id or 0) - 1
     return config
@@ -158,8 +159,7 @@ def _weight_files(location: Location, stored: StoredWeights) -> list[WeightFile]
 def _inspect_tensors(config: PretrainedConfig, stored: StoredWeights, report: CheckpointReport) -> None:
     head = _head(config, stored.tensors)
     family = "XLMRoberta" if config.model_type == "xlm-roberta" else str(config.model_type).capitalize()
-    named = config.architectures or ()
-    report.architecture = str(named[0]) if named else family + head.class_suffix
+    report.architecture = report.architecture or family + head.class_suffix
     report.head = head.name
     if head.group in ("class", "token"):
         report.labels = dict(config.id2label)

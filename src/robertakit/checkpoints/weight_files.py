@@ -9,7 +9,6 @@ from pathlib import Path
 
 from robertakit.checkpoints.safetensors import read_safetensors
 from robertakit.checkpoints.tensors import StoredTensor
-from robertakit.checkpoints.torch_files import ZIP_MAGIC, read_torch_stream, read_torch_zip
 from robertakit.errors import CorruptFile, NotFound, UnsupportedFormat, listed
 from robertakit.files import SAVE_ID, Location, is_plain_name, read_json
 
@@ -160,7 +159,9 @@ def read_weight_file(path: Path) -> tuple[dict[str, StoredTensor], Mapping[str, 
         raise CorruptFile(given=f"'{path}' is no ordinary file")
     with path.open("rb") as file:
         start = file.read(64)
-    if start.startswith(ZIP_MAGIC):
+    if start.startswith(b"PK\x03\x04"):
+        from robertakit.checkpoints.torch_files import read_torch_zip  # here: safetensors do without
+
         return read_torch_zip(path), {}
     if start.startswith(b"version https://git-lfs"):
         raise CorruptFile(given=f"'{path}' is a Git LFS pointer, not the weights", hint="run: git lfs pull")
@@ -173,6 +174,8 @@ def read_weight_file(path: Path) -> tuple[dict[str, StoredTensor], Mapping[str, 
     if path.suffix == ".msgpack":
         raise UnsupportedFormat(given=f"'{path}' is msgpack", expected="safetensors or .bin", hint=_CONVERT)
     if start[:1] == b"\x80":
+        from robertakit.checkpoints.torch_files import read_torch_stream
+
         return read_torch_stream(path), {}
     what = "is empty" if not start else "is neither safetensors nor written by torch.save"
     raise CorruptFile(given=f"'{path}' {what}", hint="fetch the file again")
