@@ -5,7 +5,7 @@ The classes that hold the fields are in ``pretrained_config.py`` and ``configura
 
 import difflib
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from robertakit.errors import ArgumentError, ConfigError, listed
 
@@ -23,6 +23,7 @@ __all__ = [
     "integer_keys",
     "parse_as",
     "refuse_misspelling",
+    "refuse_unknown",
     "string_keys",
 ]
 
@@ -68,6 +69,18 @@ def refuse_misspelling(name: str, documented: set[str]) -> None:
             given=f"unknown field {name!r}",
             expected=f"{near[0]!r}, which is near it",
             hint="a field of your own needs a name that is further from the documented ones",
+        )
+
+
+def refuse_unknown(unknown: Iterable[str], where: str, right: Iterable[str]) -> None:
+    """Raise for the first keyword that nothing knows; ``right`` are those that are known."""
+    for name in unknown:
+        near = difflib.get_close_matches(name, [*LABEL_FIELDS, *right], n=1)
+        raise ArgumentError(
+            given=f"unknown argument {name!r} of {where}",
+            expected=f"{near[0]!r}, which is near it"
+            if near
+            else "a documented argument, or a field of the config",
         )
 
 

@@ -110,6 +110,10 @@ def test_from_pretrained_on_a_class(tmp_path):
         family.RobertaForMaskedLM.from_pretrained(tmp_path, config=own, hidden_act="gelu")
     with pytest.raises(ArgumentError, match="unknown argument 'low_cpu_mem'"):
         family.RobertaForMaskedLM.from_pretrained(tmp_path, low_cpu_mem=True)
+    with pytest.raises(
+        ArgumentError, match=r"'strct' of RobertaForMaskedLM.from_pretrained; expected 'strict'"
+    ):
+        family.RobertaForMaskedLM.from_pretrained(tmp_path, strct=False)
 
 
 def test_every_argument_of_from_pretrained_does_something(tmp_path):

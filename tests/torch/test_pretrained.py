@@ -120,6 +120,7 @@ def test_arguments_go_where_they_belong(golden):
     ("arguments", "words"),
     [
         ({"low_cpu_memory": True}, "low_cpu_memory"),
+        ({"ouput_loading_info": True}, "'ouput_loading_info' of .*; expected 'output_loading_info'"),
         ({"add_pooling_layer": False}, "add_pooling_layer"),
         ({"dtype": "int8"}, "int8"),
         ({"dtype": "float16", "torch_dtype": "float32"}, "one of the two names"),

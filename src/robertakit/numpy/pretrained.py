@@ -4,6 +4,7 @@ Heads are in ``heads.py``; the files of a checkpoint are read in ``robertakit.ch
 """
 
 import copy
+import inspect
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,7 +19,8 @@ from robertakit.checkpoints.loading import load_weights
 from robertakit.checkpoints.tensors import StoredTensor, as_stored
 from robertakit.configuration import PretrainedConfig, RobertaConfig
 from robertakit.errors import ArgumentError, TensorMismatch, listed
-from robertakit.files import Location, locate, take_where
+from robertakit.field_values import refuse_unknown
+from robertakit.files import WHERE, Location, locate, take_where
 from robertakit.numpy.attention import CrossAttention, LayerCache, PaddedAttention
 from robertakit.numpy.encoder import embed, encode
 from robertakit.numpy.inputs import Inputs
@@ -160,8 +162,10 @@ class PreTrainedModel(Generic[OutputT]):
         if not isinstance(config, PretrainedConfig):
             fields = read_fields(location if config is None else find(config, **where))
             kind = PretrainedConfig.families.get(str(fields.get("model_type")), cls.config_class)
-            make_config: Callable[..., PretrainedConfig] = kind.from_dict
-            config = make_config(fields, **kwargs)
+            make_config: Callable[..., tuple[PretrainedConfig, dict[str, object]]] = kind.from_dict
+            config, unknown = make_config(fields, return_unused_kwargs=True, **kwargs)
+            right = {*inspect.signature(cls.from_pretrained).parameters, *WHERE, *config.to_dict()}
+            refuse_unknown(unknown, f"{cls.__name__}.from_pretrained", right)
         elif kwargs:
             raise ArgumentError(
                 given=f"config, and {listed(kwargs)}", expected="fields set on the config itself"

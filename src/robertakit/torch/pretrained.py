@@ -19,12 +19,12 @@ from robertakit.architecture import initial_value, parameters
 from robertakit.checkpoints import StoredTensor, Weights, load_weights, save_weights
 from robertakit.configuration import PretrainedConfig, RobertaConfig
 from robertakit.errors import ArgumentError, ConfigError, listed
+from robertakit.field_values import refuse_unknown
 from robertakit.files import WHERE, Location, locate, take_where
 from robertakit.pretrained_config import read_fields
 
 __all__ = ["RobertaPreTrainedModel", "as_part", "dtype_named"]
 
-#: Arguments of `from_pretrained` that say where to look.
 _FLOATS = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
@@ -236,12 +236,14 @@ class RobertaPreTrainedModel(nn.Module):
             make: Callable[..., tuple[PretrainedConfig, dict[str, object]]] = kind.from_dict
             known, rest = make(fields, return_unused_kwargs=True, **ours)
             rest |= {name: value for name, value in kwargs.items() if name in own}
-        if unknown := set(rest) - own:
+        unknown = sorted(set(rest) - own)
+        if unknown and isinstance(config, PretrainedConfig):
             raise ArgumentError(
-                given=f"unknown argument {listed(unknown)} to {cls.__name__}.from_pretrained",
-                expected=f"where to look ({listed(WHERE)}), a field of the configuration, or {listed(own) or 'none'}",
-                hint="set fields on the config itself where one is given" if config is not None else "",
+                given=f"config, and {listed(unknown)} of {cls.__name__}.from_pretrained",
+                hint="set fields on the config itself",
             )
+        right = {*inspect.signature(cls.from_pretrained).parameters, *WHERE, *own, *known.to_dict()}
+        refuse_unknown(unknown, f"{cls.__name__}.from_pretrained", right)
         return known, rest
 
     def save_pretrained(
