@@ -12,7 +12,7 @@ from robertakit import auto
 from robertakit.architecture import HEADS
 from robertakit.auto import choose_engine, device_name, engine_of, load_engine, model_class_name
 from robertakit.configuration import AutoConfig, RobertaConfig
-from robertakit.errors import ArgumentError, DependencyError, InputError
+from robertakit.errors import ArgumentError, DependencyError, InputError, TensorMismatch
 from robertakit.numpy import load
 from robertakit.tasks import pipeline
 from robertakit.tokenizers import AutoTokenizer
@@ -161,3 +161,15 @@ def test_code_that_comes_with_a_checkpoint_is_never_run(tiny: Path, tmp_path: Pa
             loader(folder, trust_remote_code=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert "own" not in sys.modules
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+def test_trap_04_an_engine_gives_no_answer_from_a_head_that_was_never_trained(
+    engine: str, golden: Path
+) -> None:
+    """Loading a model announces a new head; a task on it would answer at random."""
+    with pytest.raises(
+        TensorMismatch, match=r"has no masked-lm head \(.*lm_head.bias.*answers would be random"
+    ):
+        load_engine(golden / "checkpoints" / "seqcls_safetensors", "masked-lm", engine=engine)
+    load_engine(golden / "checkpoints" / "mlm_safetensors", "masked-lm", engine=engine).close()

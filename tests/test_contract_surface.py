@@ -57,11 +57,19 @@ def test_all_names_are_sorted_and_resolve() -> None:
     assert set(robertakit.__all__) <= set(dir(robertakit))
 
 
+def test_a_star_import_needs_no_extra() -> None:
+    """Names of the frameworks are found by name alone: `from robertakit import *` works in the bare install."""
+    loaded = python("-c", "from robertakit import *; import sys; print(*sys.modules)").split()
+    assert "robertakit.tokenizers.roberta" in loaded
+    assert not {"torch", "tensorflow", "jax"} & set(loaded)
+    assert {"RobertaModel", "RobertaForMaskedLM"} <= set(dir(robertakit))
+
+
 def test_type_checkers_see_every_home() -> None:
     """What `__getattr__` finds at run time stands under TYPE_CHECKING for editors and mypy."""
     tree = ast.parse((ROOT / "src" / "robertakit" / "__init__.py").read_text(encoding="utf-8"))
     seen = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert set(robertakit._HOMES) <= seen
+    assert {*robertakit._HOMES, *robertakit._OPTIONAL} <= seen
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -87,7 +95,7 @@ def documented(kind: str) -> list[tuple[str, str]]:
     return [
         (name, method)
         for name, methods in SIGNATURES.items()
-        if name in robertakit.__all__
+        if name in dir(robertakit)
         for method in methods
         if kind in name or kind == ""
     ]

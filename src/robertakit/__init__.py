@@ -67,6 +67,9 @@ _HOMES = {
         "XLMRobertaTokenizer",
         "XLMRobertaTokenizerFast",
     ),
+}
+#: The same for names that need an extra.
+_OPTIONAL = {
     "robertakit.torch": (
         "RobertaForMaskedLM",
         "RobertaModel",
@@ -91,4 +94,4 @@ _SUBMODULES = (
     "tokenizers",
     "torch",
 )
-__getattr__, __dir__, __all__ = lazily(__name__, _HOMES, _SUBMODULES)
+__getattr__, __dir__, __all__ = lazily(__name__, _HOMES, _SUBMODULES, _OPTIONAL)

@@ -16,7 +16,10 @@ __all__ = ["lazily"]
 
 
 def lazily(
-    package: str, homes: Mapping[str, Sequence[str]], submodules: Sequence[str] = ()
+    package: str,
+    homes: Mapping[str, Sequence[str]],
+    submodules: Sequence[str] = (),
+    optional: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
     """Return the ``__getattr__``, ``__dir__`` and ``__all__`` of a package whose names live in other modules.
 
@@ -24,13 +27,15 @@ def lazily(
         package: the package's ``__name__``.
         homes: module -> public names that live in it.
         submodules: modules of the package that are reached as attributes, too.
+        optional: as ``homes``, for names that need an extra: a star import leaves them out.
 
     Example:
         >>> find, _, names = lazily("robertakit", {"robertakit.errors": ["InputError"]}, ["errors"])
         >>> find("InputError").__name__, find("errors").__name__, names
         ('InputError', 'robertakit.errors', ['InputError'])
     """
-    home_of = {name: home for home, names in homes.items() for name in names}
+    always = {name: home for home, names in homes.items() for name in names}
+    home_of = always | {name: home for home, names in (optional or {}).items() for name in names}
 
     def find(name: str) -> object:
         if name in submodules:
@@ -44,7 +49,7 @@ def lazily(
     def names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *home_of, *submodules})
 
-    return find, names, sorted(home_of)
+    return find, names, sorted(always)
 
 
 def _import(name: str) -> object:

@@ -3,16 +3,23 @@
 Names are settled here (legacy spellings, the backbone's prefix, wrappers, tied copies). No file is opened.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from robertakit.architecture import BACKBONE_PREFIX, Parameter, canonical_name, heads_with, is_known_leftover
+from robertakit.architecture import (
+    BACKBONE_PREFIX,
+    Parameter,
+    canonical_name,
+    head_named,
+    heads_with,
+    is_known_leftover,
+)
 from robertakit.checkpoints.tensors import FLOATS, StoredTensor
 from robertakit.errors import CorruptFile, TensorMismatch, listed
 
-__all__ = ["Comparison", "LoadingInfo", "compare"]
+__all__ = ["Comparison", "LoadingInfo", "compare", "refuse_untrained"]
 
 _ANCHOR = "embeddings.word_embeddings.weight"
 
@@ -227,3 +234,22 @@ def _wrapper(names: Iterable[str]) -> str:
 def _module(name: str) -> str:
     """The head that a tensor belongs to: ``lm_head``, ``classifier``, ``pooler``, ``qa_outputs``."""
     return name.removeprefix(BACKBONE_PREFIX).partition(".")[0]
+
+
+def refuse_untrained(report: Mapping[str, Sequence[str]], source: object, head: str) -> None:
+    """Raise where a model that is to answer has a head of which the checkpoint gives nothing.
+
+    Loading a model announces a new head, since training may begin so; an engine only answers.
+
+    Args:
+        report: the lists of ``output_loading_info``.
+        source: where the checkpoint is, for the message.
+        head: name of the head; the bare model may lack its pooler.
+    """
+    new = {name for name in (*report["missing_keys"], *report["mismatched_keys"]) if heads_with(name)}
+    if new and head_named(head).group is not None:
+        raise TensorMismatch(
+            given=f"the checkpoint in {source} has no {head} head ({listed(new, 5)})",
+            expected="a checkpoint that was trained for this task",
+            hint="its answers would be random; load the model itself to train such a head",
+        )

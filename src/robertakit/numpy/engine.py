@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robertakit.architecture import Head
 from robertakit.batch import Batch, check_ids, longest_input
+from robertakit.checkpoints.comparison import refuse_untrained
 from robertakit.configuration import PretrainedConfig
 from robertakit.errors import ArgumentError, InputError, listed
 from robertakit.numpy.attention import PackedAttention
@@ -71,8 +72,15 @@ class Engine:
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], head: str, **arguments: object) -> Self:
-        """Load a checkpoint; arguments as for ``load``. Such an engine pickles as this call."""
-        engine = cls(load(name_or_path, head, **arguments))
+        """Load a checkpoint; arguments as for ``load``. Such an engine pickles as this call.
+
+        Raises:
+            TensorMismatch: the checkpoint has no such head: an engine gives no random answers.
+        """
+        found = load(name_or_path, head, **{**arguments, "output_loading_info": True})
+        model, report = cast(tuple[Model, dict[str, list[str]]], found)
+        refuse_untrained(report, name_or_path, head)
+        engine = cls(model)
         engine._recipe = partial(cls.from_pretrained, name_or_path, head, **arguments)
         return engine
 

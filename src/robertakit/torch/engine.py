@@ -14,6 +14,7 @@ from torch import Tensor
 
 from robertakit.architecture import Head, head_named
 from robertakit.batch import Batch, longest_input
+from robertakit.checkpoints.comparison import refuse_untrained
 from robertakit.configuration import PretrainedConfig
 from robertakit.errors import ArgumentError, DependencyError, InputError, listed
 from robertakit.torch.encoder import RobertaModel
@@ -85,6 +86,7 @@ class Engine:
         Raises:
             DependencyError: a head that PyTorch has not in this version.
             InputError: PyTorch cannot compute on that device.
+            TensorMismatch: the checkpoint has no such head: an engine gives no random answers.
         """
         name = head_named(head).name
         if name not in _CLASSES:
@@ -92,8 +94,9 @@ class Engine:
                 given=f"the head {name!r} is not part of robertakit.torch in this version",
                 hint="robertakit.numpy runs every head: leave out engine, framework and device",
             )
-        load = cast(Callable[..., Model], _CLASSES[name].from_pretrained)
-        model = load(name_or_path, **arguments)
+        load = cast(Callable[..., tuple[Model, dict[str, list[str]]]], _CLASSES[name].from_pretrained)
+        model, report = load(name_or_path, **{**arguments, "output_loading_info": True})
+        refuse_untrained(report, name_or_path, name)
         try:
             model.to(device)
         except (RuntimeError, AssertionError) as error:
