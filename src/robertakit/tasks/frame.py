@@ -5,6 +5,7 @@ once. No framework is named: an engine is whatever runs packed batches.
 """
 
 import difflib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -56,7 +57,7 @@ O = TypeVar("O", bound=Options)  # noqa: E741 - P and O: prepared text and optio
 Kept = TypeVar("Kept")
 
 
-class Pipeline(Generic[P, O, Kept]):
+class Pipeline(ABC, Generic[P, O, Kept]):
     """A task on a model: call it with a text, a list of texts, or any iterable of texts.
 
     A single text gives its answer. A list or tuple gives the list of answers, in order, also a list of one.
@@ -107,20 +108,20 @@ class Pipeline(Generic[P, O, Kept]):
 
     # What a task is.
 
+    @abstractmethod
     def prepare(self, inputs: Sequence[object], options: O) -> list[P | InputError]:
         """Turn inputs into encodings: for each input what ``finish`` needs, or why it cannot be answered."""
-        raise NotImplementedError
 
+    @abstractmethod
     def keep(self, prepared: P, index: int, arrays: Arrays, options: O) -> Kept:
         """Return what is kept of the outputs of encoding ``index`` until its text is finished.
 
         Vocabulary-sized rows are read here and dropped, so that memory is bounded by one batch.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self, prepared: P, kept: Sequence[Kept], options: O) -> Answer:
         """Turn what was kept of a text's encodings, in their order, into its answer."""
-        raise NotImplementedError
 
     # What the frame does with it.
 

@@ -5,6 +5,7 @@ Which ids added tokens have, and how text is cut at them, is the business of `vo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import overload
 
@@ -54,7 +55,7 @@ class _TokenId:
         tokenizer._set_named(self._name, None if value is None else tokenizer._token_of_id(value))
 
 
-class SpecialTokensMixin:
+class SpecialTokensMixin(ABC):
     """Attributes of special tokens. The class that mixes it in says which strings have ids.
 
     Setting a token that has no id yet is allowed (`add_special_tokens` would give it one); asking for its id
@@ -72,14 +73,14 @@ class SpecialTokensMixin:
     _named: dict[str, AddedToken]
     _additional: list[AddedToken]
 
-    def _id_of(self, token: str) -> int | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _id_of(self, token: str) -> int | None: ...
 
-    def _token_of_id(self, id: int) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _token_of_id(self, id: int) -> str: ...
 
-    def _add(self, tokens: Sequence[AddedToken]) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def _add(self, tokens: Sequence[AddedToken]) -> int: ...
 
     def _set_named(self, name: str, value: TokenLike | None) -> None:
         named = dict(self._named)
