@@ -24,13 +24,13 @@ ENVIRONMENTS = {
     "core": (["-e", "."], "tested", "31 MB", "answers without a framework"),
     "dev": (["-e", ".[all,dev]"], "tested", "300 MB", "tests and checks"),
     "peers-4": (
-        ["-e", ".[all]", "transformers", *TOOLS],
+        ["-e", ".[all]", "transformers", "protobuf", *TOOLS],
         "peers-4",
         "320 MB",
         "comparison with transformers 4",
     ),
     "peers-5": (
-        ["-e", ".[all]", "transformers", *TOOLS],
+        ["-e", ".[all]", "transformers", "protobuf", *TOOLS],
         "peers-5",
         "320 MB",
         "comparison with transformers 5",
