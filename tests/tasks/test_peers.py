@@ -35,7 +35,12 @@ def test_random_texts_have_the_same_answers(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = transformers.pipeline("fill-mask", model=str(folder_of(family)), device=-1)
+        compared = 0
         for text in texts(200):
+            ids = theirs.tokenizer(text)["input_ids"]
+            if transformers.__version__ >= "5" and ids != fill_of(family).tokenizer(text)["input_ids"]:
+                continue  # 5's RoBERTa keeps the space before <mask>, which 4.57 and the original take away
+            compared += 1
             ours, expected = lists(fill_of(family)(text, top_k=3)), lists(theirs(text, top_k=3))
             for a, b in zip(ours, expected, strict=True):
                 assert [(r["token"], r["token_str"]) for r in a] == [
@@ -47,3 +52,4 @@ def test_random_texts_have_the_same_answers(
                 if family == "xlm-roberta":
                     shown = [["".join(sequence.split()) for sequence in answer] for answer in shown]
                 assert shown[0] == shown[1], text
+    assert compared == 200 or (compared > 50 and transformers.__version__ >= "5")
