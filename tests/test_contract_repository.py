@@ -24,7 +24,7 @@ REGISTRIES = [
 ]
 
 # How often `Any` and `type: ignore` stand in src/. Lower it when you can; raising it needs a reason in the commit.
-ANY_BUDGET = 71  # the tokenizers' surface, whose callers pass what `from_pretrained` and `__call__` take
+ANY_BUDGET = 76  # values of JSON files, and keywords on their way through the tokenizers: all in tokenizers/
 IGNORE_BUDGET = 2
 
 
@@ -90,7 +90,8 @@ def test_no_work_left_without_an_issue() -> None:
 
 def count_any(path: Path) -> int:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    names = sum(isinstance(node, ast.Name) and node.id == "Any" for node in ast.walk(tree))
+    # `Value` is the tokenizers' name for it (tokenizers/values.py): an alias is no way round the budget.
+    names = sum(isinstance(node, ast.Name) and node.id in ("Any", "Value") for node in ast.walk(tree))
     attributes = sum(
         isinstance(node, ast.Attribute) and ast.unparse(node) == "typing.Any" for node in ast.walk(tree)
     )
