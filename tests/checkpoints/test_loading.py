@@ -280,9 +280,13 @@ def test_a_file_may_be_named_itself(saved: Path, config: RobertaConfig) -> None:
 
 def test_signature_decides_not_the_suffix(tmp_path: Path, saved: Path, config: RobertaConfig) -> None:
     shutil.copy(saved / "model.safetensors", tmp_path / "pytorch_model.bin")
-    load_weights(tmp_path, config, "masked-lm")
+    found, _ = load_weights(tmp_path, config, "masked-lm")
+    assert found.keys() == load_weights(saved, config, "masked-lm")[0].keys()
     shutil.copy(GOLDEN / "mlm_bin" / "pytorch_model.bin", tmp_path / "model.safetensors")
-    load_weights(tmp_path, RobertaConfig.from_pretrained(GOLDEN / "mlm_bin"), "masked-lm")
+    pickled = RobertaConfig.from_pretrained(GOLDEN / "mlm_bin")
+    found, _ = load_weights(tmp_path, pickled, "masked-lm")
+    for name, tensor in load_weights(GOLDEN / "mlm_bin", pickled, "masked-lm")[0].items():
+        np.testing.assert_array_equal(found[name].read(), tensor.read())
 
 
 @pytest.mark.parametrize("name", ["tf_model.h5", "flax_model.msgpack", "model.pt"])
