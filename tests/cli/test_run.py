@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,15 @@ def test_answers_come_while_the_input_is_open(tiny: Path) -> None:
         assert process.wait(30) == 0
 
 
+@pytest.fixture
+def ctrl_c_arrives() -> Iterator[None]:
+    """A shell starts its background jobs, tests among them, with SIGINT ignored, and children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_arrives")
 def test_ctrl_c_ends_with_130_and_one_word(tiny: Path) -> None:
     with subprocess.Popen(
         command(tiny, "--top-k", 1), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
