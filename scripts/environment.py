@@ -20,21 +20,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # name -> (what pip installs, constraints, about how much it fetches, what it is for)
 TOOLS = ["pytest", "pytest-xdist", "hypothesis"]
+PEERS = ["transformers", "peft", "accelerate", "protobuf"]
 ENVIRONMENTS = {
     "core": (["-e", "."], "tested", "31 MB", "answers without a framework"),
     "dev": (["-e", ".[all,dev]"], "tested", "300 MB", "tests and checks"),
-    "peers-4": (
-        ["-e", ".[all]", "transformers", "protobuf", *TOOLS],
-        "peers-4",
-        "320 MB",
-        "comparison with transformers 4",
-    ),
-    "peers-5": (
-        ["-e", ".[all]", "transformers", "protobuf", *TOOLS],
-        "peers-5",
-        "320 MB",
-        "comparison with transformers 5",
-    ),
+    "peers-4": (["-e", ".[all]", *PEERS, *TOOLS], "peers-4", "320 MB", "comparison with transformers 4"),
+    "peers-5": (["-e", ".[all]", *PEERS, *TOOLS], "peers-5", "320 MB", "comparison with transformers 5"),
 }
 
 
