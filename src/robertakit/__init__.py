@@ -11,13 +11,10 @@ if TYPE_CHECKING:
     from robertakit.auto import *  # noqa: F403
     from robertakit.configuration import *  # noqa: F403
     from robertakit.outputs import *  # noqa: F403
+    from robertakit.seeding import *  # noqa: F403
     from robertakit.tasks import *  # noqa: F403
     from robertakit.tokenizers import *  # noqa: F403
-    from robertakit.torch import RobertaForMaskedLM as RobertaForMaskedLM
-    from robertakit.torch import RobertaModel as RobertaModel
-    from robertakit.torch import RobertaPreTrainedModel as RobertaPreTrainedModel
-    from robertakit.torch import XLMRobertaForMaskedLM as XLMRobertaForMaskedLM
-    from robertakit.torch import XLMRobertaModel as XLMRobertaModel
+    from robertakit.torch import *  # noqa: F403
 
 __version__ = "0.1.0"
 
@@ -54,6 +51,7 @@ _HOMES = {
         "SequenceClassifierOutput",
         "TokenClassifierOutput",
     ),
+    "robertakit.seeding": ("set_seed",),
     "robertakit.tasks": ("FillMaskPipeline", "Pipeline", "PipelineException", "pipeline"),
     "robertakit.tokenizers": (
         "AddedToken",
@@ -71,11 +69,23 @@ _HOMES = {
 #: The same for names that need an extra.
 _OPTIONAL = {
     "robertakit.torch": (
+        "DynamicCache",
+        "RobertaForCausalLM",
         "RobertaForMaskedLM",
+        "RobertaForMultipleChoice",
+        "RobertaForQuestionAnswering",
+        "RobertaForSequenceClassification",
+        "RobertaForTokenClassification",
         "RobertaModel",
         "RobertaPreTrainedModel",
+        "XLMRobertaForCausalLM",
         "XLMRobertaForMaskedLM",
+        "XLMRobertaForMultipleChoice",
+        "XLMRobertaForQuestionAnswering",
+        "XLMRobertaForSequenceClassification",
+        "XLMRobertaForTokenClassification",
         "XLMRobertaModel",
+        "XLMRobertaPreTrainedModel",
     ),
 }
 _SUBMODULES = (
@@ -88,8 +98,10 @@ _SUBMODULES = (
     "embedded",
     "errors",
     "files",
+    "logging",
     "numpy",
     "outputs",
+    "seeding",
     "tasks",
     "tokenizers",
     "torch",

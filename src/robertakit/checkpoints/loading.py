@@ -1,6 +1,5 @@
 """From a place to the weights of one model: open, check that config and weights belong together, compare, report."""
 
-import logging
 import os
 from collections.abc import Mapping
 
@@ -11,10 +10,11 @@ from robertakit.checkpoints.weight_files import StoredWeights, open_weights
 from robertakit.configuration import PretrainedConfig
 from robertakit.errors import CorruptFile, TensorMismatch, listed
 from robertakit.files import SAVE_ID, Location, locate, read_json
+from robertakit.logging import get_logger
 
 __all__ = ["Weights", "load_weights"]
 
-_logger = logging.getLogger(__name__)
+_logger = get_logger(__name__)
 
 #: The model's names -> tensors that are read when they are asked for.
 Weights = Mapping[str, StoredTensor]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from robertakit.errors import ArgumentError, TokenizerError
+from robertakit.logging import get_logger
 from robertakit.tokenizers.padding import PaddingStrategy, TensorType, padding_strategy, side_of, tensor_type
 from robertakit.tokenizers.truncation import TruncationStrategy, truncation_strategy
 from robertakit.tokenizers.values import Value
@@ -16,7 +16,7 @@ from robertakit.tokenizers.values import Value
 UNKNOWN_LENGTH = int(1e30)
 """What `model_max_length` says where nothing is known, as in the reference."""
 LARGEST_LENGTH = int(1e20)
-logger = logging.getLogger("robertakit.tokenizers")
+logger = get_logger("robertakit.tokenizers")
 
 
 class Defaults(Protocol):

@@ -1,0 +1,93 @@
+"""set_seed: one seed for all generators, and what it does not import."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robertakit import set_seed
+from robertakit.errors import ArgumentError
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+
+
+def run(code: str) -> str:
+    """What a fresh interpreter prints."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def draws() -> list[float]:
+    return [random.random(), float(np.random.rand())]  # noqa: NPY002 (what is seeded)
+
+
+def test_the_same_seed_gives_the_same_draws() -> None:
+    set_seed(7)
+    first = draws()
+    assert draws() != first
+    set_seed(7)
+    assert draws() == first
+    set_seed(8)
+    assert draws() != first
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.0, True, "1", None])
+def test_a_seed_that_numpy_does_not_take(seed: object) -> None:
+    before = random.getstate()
+    with pytest.raises(ArgumentError, match=r"^seed=.*expected an integer from 0 to 4294967295\.$"):
+        set_seed(seed)
+    assert random.getstate() == before  # nothing was half done
+
+
+def test_numpy_integers_are_seeds() -> None:
+    set_seed(np.int64(3))
+    first = draws()
+    set_seed(3)
+    assert draws() == first
+
+
+def test_without_pytorch_nothing_is_missed() -> None:
+    code = "import sys; sys.modules['torch'] = None; from robertakit import set_seed; set_seed(1, deterministic=True)"
+    assert run(code) == ""
+
+
+def test_pytorch_is_seeded_before_anybody_imports_it() -> None:
+    torch = pytest.importorskip("torch")
+    code = "from robertakit import set_seed; set_seed(5); import torch; print(torch.rand(()).item())"
+    assert float(run(code)) == torch.rand((), generator=torch.Generator().manual_seed(5)).item()
+
+
+def test_deterministic_is_asked_of_pytorch_and_of_its_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # put back at the end
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    set_seed(5)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    set_seed(5, deterministic=True)
+    try:
+        assert torch.are_deterministic_algorithms_enabled()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_a_new_model_after_a_seed_is_the_same_model() -> None:
+    torch = pytest.importorskip("torch")
+    from robertakit import RobertaConfig, RobertaModel
+
+    config = RobertaConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    made = []
+    for seed in (11, 11, 12):
+        set_seed(seed)
+        made.append(RobertaModel(config).embeddings.word_embeddings.weight)
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
