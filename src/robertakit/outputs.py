@@ -27,6 +27,9 @@ __all__ = [
     "TokenClassifierOutput",
 ]
 
+#: What the backbone adds to a head's own fields, in the order of the documented tuples.
+_OF_BACKBONE = ("past_key_values", "hidden_states", "attentions", "cross_attentions")
+
 ArrayT = TypeVar("ArrayT")
 Layers = tuple[ArrayT, ...]
 Cache = tuple[tuple[ArrayT, ...], ...]
@@ -52,6 +55,29 @@ class ModelOutput(OrderedDict[str, object], Generic[ArrayT]):
     def __init_subclass__(cls) -> None:
         registry: list[type[ModelOutput[ArrayT]]] = vars(ModelOutput)["registry"]
         registry.append(cls)
+
+    @classmethod
+    def answer(
+        cls, fields: Mapping[str, object], *, as_dict: bool, keep_none: tuple[str, ...] = ()
+    ) -> Self | tuple[object, ...]:
+        """Return the documented output of a call: this container, or the tuple that ``return_dict=False`` means.
+
+        Args:
+            fields: the head's own fields in their order, and what the backbone gave under its names; names that the
+                container has not are passed over.
+            as_dict: container or tuple.
+            keep_none: fields that stand in the tuple even where they are None.
+
+        Example:
+            >>> MaskedLMOutput.answer({"loss": None, "logits": 1, "attentions": None, "x": 2}, as_dict=False)
+            (1,)
+        """
+        known = {name: fields[name] for name in fields if name in _field_names(cls)}
+        if as_dict:
+            return cls(known)
+        own = [name for name in known if name not in _OF_BACKBONE]
+        order = own + [name for name in _OF_BACKBONE if name in known]
+        return tuple(known[name] for name in order if known[name] is not None or name in keep_none)
 
     def __init__(self, pairs: Mapping[str, object] | Iterable[tuple[str, object]] = ()) -> None:
         for name, value in dict(pairs).items():

@@ -71,7 +71,7 @@ class PreTrainedModel(Generic[OutputT]):
 
     config_class: ClassVar[type[RobertaConfig]] = RobertaConfig
     base_model_prefix: ClassVar[str] = "roberta"
-    output_class: ClassVar[Callable[..., ModelOutput[Array]]]
+    output_class: ClassVar[type[ModelOutput[Array]]]
     #: Each head has one, with the documented arguments.
     forward: Callable[..., OutputT]
 
@@ -284,15 +284,10 @@ class PreTrainedModel(Generic[OutputT]):
             own: the head's own fields, in order.
             keep_none: fields that stand in the tuple even where they are None.
         """
-        known = vars(self.output_class)["__dataclass_fields__"]
-        names = ("past_key_values", "hidden_states", "attentions", "cross_attentions")
-        fields: dict[str, object] = dict(own)
-        fields |= {name: getattr(backbone, name) for name in names if name in known}
-        answer: object = tuple(
-            value for name, value in fields.items() if value is not None or name in keep_none
+        fields = {**own, **{name: getattr(backbone, name) for name in Backbone.__slots__}}
+        answer = self.output_class.answer(
+            fields, as_dict=self._switch("use_return_dict", return_dict), keep_none=keep_none
         )
-        if self._switch("use_return_dict", return_dict):
-            answer = self.output_class(**fields)
         return cast(OutputT, answer)  # a tuple is what the caller asked for
 
 

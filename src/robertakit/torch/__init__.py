@@ -1,20 +1,48 @@
-"""The models in PyTorch. This part: the encoder and the masked-LM head; nothing here knows a tokenizer."""
+"""The models in PyTorch: seven heads of both families, and the engine; nothing here knows a tokenizer."""
 
 from robertakit.errors import require
 
 require("torch", extra="torch", needed_for="robertakit.torch")
 
+from robertakit.torch.cache import DynamicCache  # noqa: E402
+from robertakit.torch.classifiers import (  # noqa: E402
+    RobertaForMultipleChoice,
+    RobertaForQuestionAnswering,
+    RobertaForSequenceClassification,
+    RobertaForTokenClassification,
+)
 from robertakit.torch.encoder import RobertaModel  # noqa: E402
 from robertakit.torch.engine import Engine  # noqa: E402
-from robertakit.torch.heads import RobertaForMaskedLM  # noqa: E402
+from robertakit.torch.language_models import RobertaForCausalLM, RobertaForMaskedLM  # noqa: E402
 from robertakit.torch.pretrained import RobertaPreTrainedModel  # noqa: E402
-from robertakit.torch.xlm_roberta import XLMRobertaForMaskedLM, XLMRobertaModel  # noqa: E402
+from robertakit.torch.xlm_roberta import (  # noqa: E402
+    XLMRobertaForCausalLM,
+    XLMRobertaForMaskedLM,
+    XLMRobertaForMultipleChoice,
+    XLMRobertaForQuestionAnswering,
+    XLMRobertaForSequenceClassification,
+    XLMRobertaForTokenClassification,
+    XLMRobertaModel,
+    XLMRobertaPreTrainedModel,
+)
 
 __all__ = [
+    "DynamicCache",
     "Engine",
+    "RobertaForCausalLM",
     "RobertaForMaskedLM",
+    "RobertaForMultipleChoice",
+    "RobertaForQuestionAnswering",
+    "RobertaForSequenceClassification",
+    "RobertaForTokenClassification",
     "RobertaModel",
     "RobertaPreTrainedModel",
+    "XLMRobertaForCausalLM",
     "XLMRobertaForMaskedLM",
+    "XLMRobertaForMultipleChoice",
+    "XLMRobertaForQuestionAnswering",
+    "XLMRobertaForSequenceClassification",
+    "XLMRobertaForTokenClassification",
     "XLMRobertaModel",
+    "XLMRobertaPreTrainedModel",
 ]

@@ -1,39 +1,45 @@
 """Embeddings, the stack of layers, the pooler, and the bare model of them; attention lives in `attention.py`.
 
-Shape letters: B batch, L padded length, T packed tokens, S sequences, W width, H heads. Modules carry the documented
-names.
+Shape letters: B batch, L padded length, K keys, T packed tokens, S sequences, W width, F feed-forward width,
+H heads. Modules carry the documented names.
 """
+
+from collections.abc import Callable
+from warnings import warn
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from robertakit.configuration import RobertaConfig
-from robertakit.errors import BadShape
-from robertakit.outputs import BaseModelOutputWithPoolingAndCrossAttentions
-from robertakit.torch.activations import activation
-from robertakit.torch.attention import PackedLayout, PaddedLayout, RobertaAttention, RobertaSelfOutput
-from robertakit.torch.inputs import (
-    Rows,
-    check_rows,
-    checked_head_mask,
-    checked_mask,
-    first_real,
-    leading_shape,
-    positions_of,
-    refuse_decoder_arguments,
+from robertakit.errors import ArgumentError
+from robertakit.outputs import (
+    BaseModelOutputWithPastAndCrossAttentions,
+    BaseModelOutputWithPoolingAndCrossAttentions,
 )
+from robertakit.torch.activations import activation
+from robertakit.torch.attention import Layout, PackedLayout, PaddedLayout, RobertaAttention, RobertaOutput
+from robertakit.torch.cache import DynamicCache, PastKeyValues
+from robertakit.torch.inputs import Inputs, check_lengths, check_rows, read_inputs
 from robertakit.torch.pretrained import RobertaPreTrainedModel
+from robertakit.torch.rows import first_tokens
 
 __all__ = ["RobertaEmbeddings", "RobertaEncoder", "RobertaLayer", "RobertaModel", "RobertaPooler"]
 
+#: A layer's rows, its attention maps and those of its cross-attention.
+LayerOutput = tuple[Tensor, Tensor | None, Tensor | None]
+_Output = BaseModelOutputWithPoolingAndCrossAttentions[Tensor]
+Stack = BaseModelOutputWithPastAndCrossAttentions[Tensor]
+
 
 class RobertaEmbeddings(nn.Module):
-    """Sum of word, position and type embeddings, LayerNorm, dropout."""
+    """Sum of word, type and, unless positions are relative, position embeddings; LayerNorm, dropout."""
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__()
         pad, width = config.pad_token_id, config.hidden_size
         self.padding_idx = pad
+        self.position_embedding_type = config.position_embedding_type
         self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=pad)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, width, padding_idx=pad)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
@@ -47,15 +53,15 @@ class RobertaEmbeddings(nn.Module):
         token_type_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
     ) -> Tensor:
-        """(B, L) or (T,) ids, or (B, L, W) word embeddings, to (..., W)."""
+        """(B, L) or (T,) ids, or (B, L, W) or (T, W) word embeddings, to (..., W)."""
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         if token_type_ids is None:  # one row for all tokens
             token_type_ids = position_ids.new_zeros(1)
-        embedded: Tensor = self.LayerNorm(
-            words + self.token_type_embeddings(token_type_ids) + self.position_embeddings(position_ids)
-        )
-        dropped: Tensor = self.dropout(embedded)
-        return dropped
+        summed = words + self.token_type_embeddings(token_type_ids)
+        if self.position_embedding_type == "absolute":
+            summed = summed + self.position_embeddings(position_ids)
+        embedded: Tensor = self.dropout(self.LayerNorm(summed))
+        return embedded
 
 
 class RobertaIntermediate(nn.Module):
@@ -72,27 +78,40 @@ class RobertaIntermediate(nn.Module):
 
 
 class RobertaLayer(nn.Module):
-    """Attention, then the feed-forward network."""
+    """Attention, a decoder's cross-attention, then the feed-forward network."""
 
     def __init__(self, config: RobertaConfig, layer: int) -> None:
         super().__init__()
         self.attention = RobertaAttention(config, layer)
+        self.crossattention = (
+            RobertaAttention(config, layer, cross=True) if config.add_cross_attention else None
+        )
         self.intermediate = RobertaIntermediate(config)
-        self.output = RobertaSelfOutput(config, config.intermediate_size)
+        self.output = RobertaOutput(config, config.intermediate_size)
         self.chunk_size_feed_forward = config.chunk_size_feed_forward
 
     def forward(
         self,
         hidden_states: Tensor,
-        layout: PaddedLayout | PackedLayout,
+        layout: Layout,
         head_mask: Tensor | None = None,
-        maps: bool = False,
-    ) -> tuple[Tensor, Tensor | None]:
-        """(..., W) to (..., W), and the attention maps (B, H, L, L) or None."""
-        attended, probabilities = self.attention(hidden_states, layout, head_mask, maps)
+        cache: DynamicCache | None = None,
+        output_attentions: bool = False,
+        encoder_states: Tensor | None = None,
+        encoder_layout: PaddedLayout | None = None,
+    ) -> LayerOutput:
+        """(..., W) to (..., W), the attention maps (B, H, L, K) or None, and those of the cross-attention."""
+        attended, maps = self.attention(hidden_states, layout, head_mask, cache, output_attentions)
+        cross_maps = None
+        if encoder_states is not None and encoder_layout is not None and self.crossattention is not None:
+            attended, cross_maps = self.crossattention(
+                attended, encoder_layout, head_mask, cache, output_attentions, encoder_states
+            )
         size = self.chunk_size_feed_forward or attended.shape[-2]
-        chunks = [self._feed_forward(chunk) for chunk in attended.split(max(size, 1), -2)]
-        return (torch.cat(chunks, -2) if len(chunks) > 1 else chunks[0]), probabilities
+        if size >= attended.shape[-2]:
+            return self._feed_forward(attended), maps, cross_maps
+        chunks = [self._feed_forward(chunk) for chunk in attended.split(size, -2)]
+        return torch.cat(chunks, -2), maps, cross_maps
 
     def _feed_forward(self, attended: Tensor) -> Tensor:
         out: Tensor = self.output(self.intermediate(attended), attended)
@@ -100,38 +119,65 @@ class RobertaLayer(nn.Module):
 
 
 class RobertaEncoder(nn.Module):
-    """The stack of layers."""
+    """The stack of layers.
+
+    Attributes:
+        gradient_checkpointing: whether training keeps only each layer's input and computes the layer again for the
+            gradient (Chen et al. 2016).
+        checkpointing_arguments: keywords of `torch.utils.checkpoint.checkpoint`.
+    """
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList(RobertaLayer(config, i) for i in range(config.num_hidden_layers))
+        self.gradient_checkpointing = False
+        self.checkpointing_arguments: dict[str, object] = {"use_reentrant": False}
 
     def forward(
         self,
         hidden_states: Tensor,
-        layout: PaddedLayout | PackedLayout,
+        layout: Layout,
         head_mask: Tensor | None = None,
-        maps: bool = False,
-    ) -> tuple[list[Tensor], list[Tensor]]:
+        cache: DynamicCache | None = None,
+        encoder_states: Tensor | None = None,
+        encoder_keep: Tensor | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+    ) -> Stack:
         """Run all layers.
 
         Args:
             hidden_states: (B, L, W), or (T, W) with a packed layout.
             layout: which tokens see each other.
             head_mask: None, or factors with one leading entry for each layer.
-            maps: collect the attention maps.
-
-        Returns:
-            Hidden states: the input and each layer's output; and the maps, none if not asked for.
+            cache: earlier keys and values, to which this call's are added.
+            encoder_states: (B, K, W) for the cross-attention, or None.
+            encoder_keep: (B, 1, 1 or L, K) bool, which of them a query sees; None: all.
+            output_attentions: collect the maps.
+            output_hidden_states: collect the input and each layer's output.
         """
-        states, collected = [hidden_states], []
+        states = [hidden_states]
+        maps: list[Tensor] = []
+        cross_maps: list[Tensor] = []
+        eager = isinstance(layout, PaddedLayout) and layout.eager
+        others = (cache, output_attentions, encoder_states, PaddedLayout(encoder_keep, eager))
         for index, layer in enumerate(self.layer):
             factors = None if head_mask is None else head_mask[index]
-            out, probabilities = layer(states[-1], layout, factors, maps)
-            states.append(out)
-            if maps:
-                collected.append(probabilities)
-        return states, collected
+            if self.gradient_checkpointing and self.training:
+                again: Callable[..., LayerOutput] = checkpoint
+                out = again(layer, states[-1], layout, factors, *others, **self.checkpointing_arguments)
+            else:
+                out = layer(states[-1], layout, factors, *others)
+            states = [*states, out[0]] if output_hidden_states else [out[0]]
+            maps += [] if out[1] is None else [out[1]]
+            cross_maps += [] if out[2] is None else [out[2]]
+        return BaseModelOutputWithPastAndCrossAttentions(
+            last_hidden_state=states[-1],
+            past_key_values=None if cache is None else cache.to_legacy_cache(),
+            hidden_states=tuple(states) if output_hidden_states else None,
+            attentions=tuple(maps) if output_attentions else None,
+            cross_attentions=tuple(cross_maps) if cross_maps else None,
+        )
 
 
 class RobertaPooler(nn.Module):
@@ -141,16 +187,16 @@ class RobertaPooler(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, first_tokens: Tensor) -> Tensor:
-        """(B, W) to (B, W)."""
-        return torch.tanh(self.dense(first_tokens))
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(B, L, W), of which the first token is read, to (B, W)."""
+        return torch.tanh(self.dense(hidden_states[:, 0]))
 
 
 class RobertaModel(RobertaPreTrainedModel):
-    """The encoder, with a pooler unless told otherwise.
+    """The bare model: hidden states, and the pooled first token. With `is_decoder` a token sees only those before it.
 
     Args:
-        config: an encoder's configuration.
+        config: sizes and switches.
         add_pooling_layer: whether to have the pooler.
 
     Example:
@@ -171,11 +217,15 @@ class RobertaModel(RobertaPreTrainedModel):
         self.embeddings = RobertaEmbeddings(config)
         self.encoder = RobertaEncoder(config)
         self.pooler = RobertaPooler(config) if add_pooling_layer else None
-        self._draw_weights()
+        self.post_init()
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The word embeddings."""
         return self.embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replace the word embeddings."""
+        self.embeddings.word_embeddings = value
 
     def forward(
         self,
@@ -187,7 +237,7 @@ class RobertaModel(RobertaPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         encoder_hidden_states: Tensor | None = None,
         encoder_attention_mask: Tensor | None = None,
-        past_key_values: object = None,
+        past_key_values: PastKeyValues | None = None,
         use_cache: bool | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
@@ -197,62 +247,82 @@ class RobertaModel(RobertaPreTrainedModel):
 
         Args:
             input_ids: (B, L).
-            attention_mask: (B, L), 1 for real tokens; or (B, L, L), which keys each query sees. All ones if None.
+            attention_mask: (B, L), 1 for real tokens; or (B, L, L), which keys each query sees; all ones if None.
+                With a cache the keys are the cached tokens and these.
             token_type_ids: (B, L), zeros if None.
             position_ids: (B, L) or (1, L); made from the ids if None.
             head_mask: (H,) or (layers, H), factors for the attention maps.
             inputs_embeds: (B, L, W), in place of the ids.
-            encoder_hidden_states: of a decoder only.
-            encoder_attention_mask: of a decoder only.
-            past_key_values: of a decoder only.
-            use_cache: no meaning for an encoder, as documented.
+            encoder_hidden_states: (B, K, W) for the cross-attention of a decoder; an encoder leaves them aside.
+            encoder_attention_mask: (B, K) or (B, L, K), 1 for real states.
+            past_key_values: what an earlier call of a decoder returned, or a `DynamicCache`.
+            use_cache: whether a decoder returns `past_key_values`; the config's setting if None.
             output_attentions: also return the maps; the config's setting if None.
             output_hidden_states: also return every layer's states; the config's setting if None.
             return_dict: False for a tuple; the config's setting if None.
 
         Returns:
-            `last_hidden_state` (B, L, W), `pooler_output` (B, W), and what was asked for.
+            `last_hidden_state` (B, L, W), `pooler_output` (B, W), and what was asked for. Where the mask hides
+            tokens and attention is packed, hidden tokens have zeros, and the pooler reads the first real token.
 
         Raises:
-            ArgumentError: both or none of ids and embeddings, or what only a decoder takes.
-            InputError: an id without a row, or more tokens than positions (`TooLong`).
+            ArgumentError: a cache for an encoder.
+            InputError: both or none of ids and embeddings, or an id without a row; more tokens than positions
+                (`TooLong`); shapes that do not fit (`BadShape`).
         """
-        refuse_decoder_arguments(
-            encoder_hidden_states=encoder_hidden_states,
-            encoder_attention_mask=encoder_attention_mask,
-            past_key_values=past_key_values,
+        config = self.config
+        maps = bool(config.output_attentions if output_attentions is None else output_attentions)
+        inputs = read_inputs(
+            config, input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
+            encoder_hidden_states, encoder_attention_mask, past_key_values,
+            use_cache=self._uses_cache(use_cache), output_attentions=maps, check=self.check_inputs,
+        )  # fmt: skip
+        out = self._encode(
+            inputs,
+            maps,
+            bool(config.output_hidden_states if output_hidden_states is None else output_hidden_states),
         )
-        shape = leading_shape(input_ids, inputs_embeds)
-        maps = self.config.output_attentions if output_attentions is None else output_attentions
-        all_states = (
-            self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        )
-        as_dict = self.config.use_return_dict if return_dict is None else return_dict
-        positions = position_ids
-        if positions is None:
-            positions = positions_of(input_ids, inputs_embeds, self.config.pad_token_id)
-        check_rows(self.config, input_ids, positions, token_type_ids)
-        states, collected, rows = self._encode(
-            shape, input_ids, attention_mask, token_type_ids, positions, head_mask, inputs_embeds, bool(maps)
-        )
-        last = states[-1] if rows is None else rows.pad(states[-1])
-        pooled = None
-        if self.pooler is not None:
-            pooled = self.pooler(last[:, 0] if rows is None else first_real(last, rows.real))
-            if rows is not None:
-                pooled = pooled * rows.real.any(1, keepdim=True)
-        shown = None
-        if all_states:
-            shown = tuple(states if rows is None else [rows.pad(state) for state in states])
-        if not as_dict:
-            optional = (shown, tuple(collected) if maps else None)
-            return (last, pooled, *(part for part in optional if part is not None))
-        return BaseModelOutputWithPoolingAndCrossAttentions(
-            last_hidden_state=last,
-            pooler_output=pooled,
-            hidden_states=shown,
-            attentions=tuple(collected) if maps else None,
-        )
+        rows = inputs.rows
+        cache: object = out.past_key_values
+        if inputs.cache is not None and isinstance(past_key_values, DynamicCache):
+            cache = past_key_values
+        last, states = out.last_hidden_state, out.hidden_states
+        assert last is not None
+        if rows is not None:
+            last, states = rows.pad(last), None if states is None else tuple(rows.pad(x) for x in states)
+        fields = {
+            "last_hidden_state": last,
+            "pooler_output": self._pool(last, None if rows is None else rows.real),
+            "past_key_values": cache,
+            "hidden_states": states,
+            "attentions": out.attentions,
+            "cross_attentions": out.cross_attentions,
+        }
+        as_dict = bool(config.use_return_dict if return_dict is None else return_dict)
+        return _Output.answer(fields, as_dict=as_dict, keep_none=("pooler_output",))
+
+    def _uses_cache(self, asked: bool | None) -> bool:
+        if not self.config.is_decoder:
+            return False
+        wanted = bool(self.config.use_cache if asked is None else asked)
+        if wanted and self.training and self.encoder.gradient_checkpointing:
+            if asked:
+                warn(
+                    "a model that computes its layers twice (gradient checkpointing) keeps no cache",
+                    stacklevel=3,
+                )
+            return False
+        return wanted
+
+    def _pool(self, last: Tensor, real: Tensor | None) -> Tensor | None:
+        if self.pooler is None:
+            return None
+        pooled: Tensor = self.pooler(first_tokens(last, real)[:, None])
+        return pooled if real is None else pooled * real.any(1, keepdim=True)
+
+    def score(self, rows: Tensor) -> dict[str, Tensor]:
+        """What the model makes of each sequence's first row, (S, W): `pooler_output` (S, W), if it has a pooler."""
+        return {} if self.pooler is None else {"pooler_output": self.pooler(rows[:, None])}
 
     def encode_packed(
         self,
@@ -272,6 +342,11 @@ class RobertaModel(RobertaPreTrainedModel):
         Returns:
             (T, W).
 
+        Raises:
+            BadShape: lengths that are not those of the tokens.
+            InputError: an id without a row.
+            ArgumentError: the model is a decoder.
+
         Example:
             >>> import torch
             >>> from robertakit import RobertaConfig
@@ -283,57 +358,36 @@ class RobertaModel(RobertaPreTrainedModel):
             >>> tuple(model.encode_packed(ids, positions, torch.tensor([0, 3, 5])).shape)
             (5, 16)
         """
-        lengths = cumulative_lengths.diff().tolist()
-        if int(cumulative_lengths[0]) != 0 or sum(lengths) != len(input_ids) or min(lengths, default=0) < 0:
-            raise BadShape(
-                given=f"cumulative_lengths {cumulative_lengths.tolist()} for {len(input_ids)} tokens",
-                expected="from 0 up to the number of tokens, never down",
+        if self.config.is_decoder:
+            raise ArgumentError(
+                given="packed tokens to a decoder",
+                expected="an encoder",
+                hint="call the model on padded rows",
             )
-        check_rows(self.config, input_ids, position_ids, token_type_ids)
-        layout = PackedLayout.from_lengths(lengths, input_ids.device)
-        states, _ = self.encoder(self.embeddings(input_ids, position_ids, token_type_ids), layout)
-        last: Tensor = states[-1]
+        if not torch.compiler.is_compiling():
+            check_lengths(cumulative_lengths, len(input_ids))
+        if self.check_inputs:
+            check_rows(self.config, input_ids, position_ids, token_type_ids)
+        embedded = self.embeddings(input_ids, position_ids, token_type_ids)
+        last: Tensor = self.encoder(embedded, PackedLayout(cumulative_lengths)).last_hidden_state
         return last
 
-    def _encode(
-        self,
-        shape: torch.Size,
-        input_ids: Tensor | None,
-        attention_mask: Tensor | None,
-        token_type_ids: Tensor | None,
-        positions: Tensor,
-        head_mask: Tensor | None,
-        inputs_embeds: Tensor | None,
-        maps: bool,
-    ) -> tuple[list[Tensor], list[Tensor], Rows | None]:
-        mask = None if attention_mask is None else checked_mask(attention_mask, shape)
-        if token_type_ids is not None:
-            token_type_ids = token_type_ids.expand(shape)
-        way = self.config.attn_implementation
-        if (
-            mask is not None
-            and mask.dim() == 2
-            and way in (None, "packed")
-            and not maps
-            and head_mask is None
-        ):
-            real = mask.bool()
-            lengths = real.sum(1).tolist()
-            if sum(lengths) < real.numel():
-                rows = Rows(real, real.flatten().nonzero().flatten())
-                embedded = self.embeddings(
-                    None if input_ids is None else input_ids[real],
-                    positions.expand(shape)[real],
-                    None if token_type_ids is None else token_type_ids[real],
-                    None if inputs_embeds is None else inputs_embeds[real],
-                )
-                states, _ = self.encoder(embedded, PackedLayout.from_lengths(lengths, real.device))
-                return states, [], rows
-            mask = None
-        keep = None
-        if mask is not None:
-            keep = mask.bool()[:, None, None] if mask.dim() == 2 else mask.bool()[:, None]
-        embedded = self.embeddings(input_ids, positions, token_type_ids, inputs_embeds)
-        factors = None if head_mask is None else checked_head_mask(head_mask, self.config)
-        states, collected = self.encoder(embedded, PaddedLayout(keep), factors, maps or way == "eager")
-        return states, collected, None
+    def _encode(self, inputs: Inputs, maps: bool, all_states: bool) -> Stack:
+        rows = inputs.rows
+        given = [inputs.input_ids, inputs.position_ids, inputs.token_type_ids, inputs.inputs_embeds]
+        layout: Layout = PaddedLayout(inputs.keep, eager=self.config.attn_implementation == "eager")
+        if rows is not None:
+            layout = PackedLayout(rows.cumulative_lengths)
+            shape = rows.real.shape
+            given = [None if x is None else rows.gather(x.expand(*shape, *x.shape[2:])) for x in given]
+        out: Stack = self.encoder(
+            self.embeddings(*given),
+            layout,
+            head_mask=inputs.head_mask,
+            cache=inputs.cache,
+            encoder_states=inputs.encoder_states,
+            encoder_keep=inputs.encoder_keep,
+            output_attentions=maps,
+            output_hidden_states=all_states,
+        )
+        return out

@@ -18,7 +18,7 @@ from robertakit.checkpoints.comparison import refuse_untrained
 from robertakit.configuration import PretrainedConfig
 from robertakit.errors import ArgumentError, DependencyError, InputError, listed
 from robertakit.torch.encoder import RobertaModel
-from robertakit.torch.heads import RobertaForMaskedLM
+from robertakit.torch.language_models import RobertaForMaskedLM
 
 __all__ = ["Engine", "Limits"]
 

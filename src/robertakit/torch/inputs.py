@@ -1,62 +1,207 @@
-"""What a call of a model means: positions, checks of ids and masks, and which rows are real.
+"""What the documented arguments of a call mean: checked, given their defaults, and laid out padded or packed.
 
-Shape letters: B batch, L padded length, T packed tokens, W width, H heads.
+Everything that is wrong with a call raises here, before anything is computed.
+
+Shape letters: B batch, L padded length, K keys, T packed tokens, W width, H heads.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
+from warnings import warn
 
 import torch
 from torch import Tensor
 
-from robertakit.architecture import IGNORED_LABEL
 from robertakit.batch import check_ids, sequential_position_ids
 from robertakit.configuration import RobertaConfig
 from robertakit.errors import ArgumentError, BadShape, InputError
+from robertakit.torch.cache import DynamicCache, read_cache
+from robertakit.torch.rows import Rows
 
 __all__ = [
-    "Rows",
-    "check_labels",
+    "Inputs",
+    "check_integers",
+    "check_lengths",
     "check_rows",
-    "checked_head_mask",
-    "checked_mask",
-    "first_real",
+    "flatten_choices",
     "leading_shape",
+    "mask_for_labels",
+    "packed_tokens",
     "position_ids",
-    "positions_of",
-    "refuse_decoder_arguments",
+    "read_inputs",
 ]
 
 
-def position_ids(input_ids: Tensor, padding_idx: int) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """One call of the backbone, ready to compute.
+
+    Attributes:
+        input_ids: (B, L), or None.
+        inputs_embeds: (B, L, W), or None.
+        token_type_ids: (B, L) or (1, L), or None for zeros.
+        position_ids: (B, L) or (1, L).
+        rows: the tokens to pack; None where the call is computed at every position.
+        keep: (B, 1, 1 or L, K) bool, which keys a query sees; None: all.
+        head_mask: factors with one leading entry for each layer, broadcast to (layers, B, H, L, K), or None.
+        cache: what `past_key_values` holds, or a new one where a cache is wanted, or None.
+        encoder_states: (B, K, W) that cross-attention sees, or None.
+        encoder_keep: (B, 1, 1 or L, K) bool, which of them a query sees; None: all.
+    """
+
+    input_ids: Tensor | None
+    inputs_embeds: Tensor | None
+    token_type_ids: Tensor | None
+    position_ids: Tensor
+    rows: Rows | None
+    keep: Tensor | None
+    head_mask: Tensor | None
+    cache: DynamicCache | None
+    encoder_states: Tensor | None
+    encoder_keep: Tensor | None
+
+
+def read_inputs(
+    config: RobertaConfig,
+    input_ids: Tensor | None,
+    attention_mask: Tensor | None,
+    token_type_ids: Tensor | None,
+    position_ids: Tensor | None,
+    head_mask: Tensor | None,
+    inputs_embeds: Tensor | None,
+    encoder_hidden_states: Tensor | None,
+    encoder_attention_mask: Tensor | None,
+    past_key_values: object,
+    *,
+    use_cache: bool,
+    output_attentions: bool,
+    check: bool,
+) -> Inputs:
+    """Check the documented arguments of `RobertaModel.forward` and give them their defaults.
+
+    Args:
+        config: the model's.
+        input_ids: as documented, and so on up to `past_key_values`.
+        use_cache: whether the caller gets a cache back.
+        output_attentions: whether the caller gets maps.
+        check: whether to look for ids without a row.
+
+    Raises:
+        ArgumentError: a cache for an encoder.
+        InputError: both or none of `input_ids` and `inputs_embeds`, an id without a row, a mask of other numbers
+            than 0 and 1.
+        TooLong: more tokens than positions.
+        BadShape: shapes that do not fit each other.
+    """
+    shape = leading_shape(input_ids, inputs_embeds)
+    cache = _cache(config, past_key_values, shape[0], use_cache)
+    past = 0 if cache is None else cache.get_seq_length()
+    types = _row_like("token_type_ids", token_type_ids, shape)
+    positions = _row_like("position_ids", position_ids, shape)
+    if positions is None:
+        positions = _default_positions(config, input_ids, inputs_embeds, past)
+    if check:
+        check_rows(config, input_ids, positions, types)
+    mask = None if attention_mask is None else _checked_mask(attention_mask, shape, past)
+    states, encoder_keep = _encoder_inputs(config, encoder_hidden_states, encoder_attention_mask, shape)
+    real = packed_tokens(config, mask, head_mask, output_attentions)
+    rows = None if real is None else Rows.of(real)
+    if rows is not None and len(rows.flat) == rows.real.numel():  # nothing to leave out
+        rows, mask = None, None
+    return Inputs(
+        input_ids=input_ids,
+        inputs_embeds=inputs_embeds,
+        token_type_ids=types,
+        position_ids=positions,
+        rows=rows,
+        keep=_kept_keys(config, mask, shape, past, positions.device),
+        head_mask=None if head_mask is None else _head_masks(config, head_mask),
+        cache=cache,
+        encoder_states=states,
+        encoder_keep=encoder_keep,
+    )
+
+
+def packed_tokens(
+    config: RobertaConfig,
+    attention_mask: Tensor | None,
+    head_mask: Tensor | None,
+    output_attentions: bool | None,
+) -> Tensor | None:
+    """Return which tokens (B, L) bool of a call are computed, or None where it is computed at every position.
+
+    Packing keeps what a 2-D mask keeps, for an encoder of which nobody asks maps or head masks. While a graph is
+    compiled, where the number of real tokens cannot be known, it must be asked for.
+    """
+    ways = ("packed",) if torch.compiler.is_compiling() else (None, "packed")
+    maps = config.output_attentions if output_attentions is None else output_attentions
+    if attention_mask is None or attention_mask.dim() != 2 or attention_mask.is_meta:
+        return None
+    if config.is_decoder or head_mask is not None or maps or config.attn_implementation not in ways:
+        return None
+    return attention_mask.bool()
+
+
+def mask_for_labels(config: RobertaConfig, attention_mask: Tensor, hidden: Tensor) -> Tensor:
+    """The mask as it is, or, where labels stand on tokens that it hides, one that keeps them in the batch.
+
+    Args:
+        config: the model's.
+        attention_mask: (B, L), of a call that would be packed.
+        hidden: bool, any shape: labels that stand on hidden tokens.
+
+    Returns:
+        The mask, or the same for each query, (B, L, L), which is computed at every position.
+
+    Raises:
+        InputError: such labels where packed attention was asked for.
+    """
+    count = 0 if torch.compiler.is_compiling() else int(hidden.sum())
+    if not count:
+        return attention_mask
+    if config.attn_implementation == "packed":
+        raise InputError(
+            given=f"{count} labels on positions that attention_mask hides",
+            expected="labels on real tokens only with packed attention",
+            hint='set them to -100, or choose attn_implementation="sdpa"',
+        )
+    warn(f"{count} labels stand on positions that attention_mask hides; this batch is padded", stacklevel=4)
+    return attention_mask[:, None].expand(-1, attention_mask.shape[1], -1)
+
+
+def position_ids(input_ids: Tensor, padding_idx: int, past_length: int = 0) -> Tensor:
     """Rows of the position table for (B, L) ids, as `batch.position_ids` makes them in NumPy."""
     real = input_ids.ne(padding_idx).long()
-    return real.cumsum(-1) * real + padding_idx
+    return (real.cumsum(-1) + past_length) * real + padding_idx
 
 
-def positions_of(input_ids: Tensor | None, inputs_embeds: Tensor | None, padding_idx: int) -> Tensor:
-    """Positions that a call without `position_ids` means: (B, L) from ids, (1, L) from embeddings alone."""
+def _default_positions(
+    config: RobertaConfig, input_ids: Tensor | None, inputs_embeds: Tensor | None, past: int
+) -> Tensor:
+    """(B, L) counted over the ids, or (1, L) in order from embeddings alone."""
     if input_ids is not None:
-        return position_ids(input_ids, padding_idx)
+        return position_ids(input_ids, config.pad_token_id, past)
     assert inputs_embeds is not None
-    sequential = torch.from_numpy(sequential_position_ids(inputs_embeds.shape[1], padding_idx))
-    return sequential.long().to(inputs_embeds.device)
+    first = int(sequential_position_ids(1, config.pad_token_id, past)[0, 0])
+    return torch.arange(first, first + inputs_embeds.shape[1], device=inputs_embeds.device)[None]
 
 
 def leading_shape(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> torch.Size:
     """(B, L) of a call's input, which is one of the two.
 
     Raises:
-        ArgumentError: both or none is given.
-        InputError: ids that are no tensor of integers.
+        InputError: both or none is given, or ids that are no tensor of integers.
         BadShape: not (B, L) ids or (B, L, W) embeddings of at least one token.
     """
     if input_ids is not None and inputs_embeds is None:
-        _check_integers("input_ids", input_ids)
+        check_integers("input_ids", input_ids)
         return _leading("input_ids", input_ids, "(batch, length)")
     if inputs_embeds is not None and input_ids is None:
         return _leading("inputs_embeds", inputs_embeds, "(batch, length, width)")
-    raise ArgumentError(
-        given="no input" if input_ids is None else "both input_ids and inputs_embeds",
+    raise InputError(
+        given="neither input_ids nor inputs_embeds"
+        if input_ids is None
+        else "both input_ids and inputs_embeds",
         expected="one of input_ids and inputs_embeds",
     )
 
@@ -69,7 +214,8 @@ def _leading(name: str, given: Tensor, layout: str) -> torch.Size:
     return given.shape[:2]
 
 
-def _check_integers(name: str, given: object) -> None:
+def check_integers(name: str, given: object) -> None:
+    """Raise for what is no tensor of integers."""
     if not isinstance(given, Tensor):
         raise InputError(
             given=f"{name} of type {type(given).__name__}",
@@ -80,86 +226,146 @@ def _check_integers(name: str, given: object) -> None:
         raise InputError(given=f"{name} of dtype {given.dtype}", expected="integers")
 
 
-def check_labels(labels: Tensor, shape: torch.Size, classes: int) -> None:
-    """Raise for labels that are not (B, L) integers from 0 to classes - 1, or -100."""
-    _check_integers("labels", labels)
-    if labels.shape != shape:
-        raise BadShape(given=f"labels of shape {tuple(labels.shape)}", expected=f"{tuple(shape)}")
-    if torch.compiler.is_compiling() or labels.is_meta:
-        return
-    wrong = labels[(labels.ge(classes) | labels.lt(0)) & labels.ne(IGNORED_LABEL)]
-    if wrong.numel():
-        raise InputError(
-            given=f"label {int(wrong[0])}",
-            expected=f"0 to {classes - 1}, or {IGNORED_LABEL} for nothing to predict",
-        )
-
-
-def refuse_decoder_arguments(**given: object) -> None:
-    """Raise for documented arguments that only a decoder takes; `torch/` has encoders so far."""
-    for name, value in given.items():
-        if value is not None:
-            raise ArgumentError(
-                given=f"{name} to an encoder",
-                expected="None",
-                hint="robertakit.numpy computes decoders",
-            )
+def flatten_choices(name: str, values: Tensor | None, axes: int = 3) -> Tensor | None:
+    """Return (B, choices, ...) as (B x choices, ...): to the backbone every choice is a sequence."""
+    if values is None:
+        return None
+    if values.dim() != axes:
+        layout = "(batch, choices, length" + (", width)" if axes == 4 else ")")
+        raise BadShape(given=f"{name} of shape {tuple(values.shape)}", expected=layout)
+    return values.flatten(0, 1)
 
 
 def check_rows(
     config: RobertaConfig, input_ids: Tensor | None, positions: Tensor, token_type_ids: Tensor | None
 ) -> None:
-    """Raise for ids without a row; inside `torch.compile` no check costs time."""
+    """Raise for ids without a row; inside `torch.compile`, and without values, no check costs time."""
     if torch.compiler.is_compiling() or positions.is_meta:
         return
-    ids, where, types = (
-        None if tensor is None else tensor.detach().cpu().numpy()
-        for tensor in (input_ids, positions, token_type_ids)
-    )
-    check_ids(config, ids, where, types)
+    tables = (config.vocab_size, config.max_position_embeddings, config.type_vocab_size)
+    given = (input_ids, positions, token_type_ids)
+    # One flag, so that an accelerator is waited for once; only a wrong call is looked at closely.
+    wrong = [
+        ((ids < 0) | (ids >= rows)).any() for ids, rows in zip(given, tables, strict=True) if ids is not None
+    ]
+    if bool(torch.stack(wrong).any()):
+        check_ids(config, *(None if ids is None else ids.detach().cpu().numpy() for ids in given))
 
 
-def checked_mask(mask: Tensor, shape: torch.Size) -> Tensor:
-    """A mask (B, L) or (B, L, L), of 1 for real tokens and 0 for padding."""
-    batch, length = shape
-    if mask.shape not in ((batch, length), (batch, length, length)):
+def check_lengths(cumulative_lengths: Tensor, tokens: int) -> None:
+    """Raise unless (S+1,) cumulative lengths go from 0 up to the number of packed tokens."""
+    if cumulative_lengths.is_meta:
+        return
+    steps = cumulative_lengths.tolist()
+    if not steps or steps[0] != 0 or steps[-1] != tokens or any(b < a for a, b in pairwise(steps)):
         raise BadShape(
-            given=f"attention_mask {tuple(mask.shape)} for inputs {tuple(shape)}",
-            expected=f"{(batch, length)} or {(batch, length, length)}",
+            given=f"cumulative_lengths {steps} for {tokens} tokens",
+            expected="from 0 up to the number of tokens, never down",
         )
-    if mask.dtype != torch.bool and not torch.compiler.is_compiling() and not mask.is_meta:
-        other = mask[mask.ne(0) & mask.ne(1)]
-        if other.numel():
-            raise InputError(
-                given=f"attention_mask with {other[0].item():g}", expected="1 for real tokens, 0 for padding"
-            )
+
+
+def _row_like(name: str, values: Tensor | None, shape: torch.Size) -> Tensor | None:
+    """Integers of shape (B, L), or (1, L) for all rows alike."""
+    if values is None:
+        return None
+    check_integers(name, values)
+    if values.dim() == 1:
+        values = values[None]
+    if values.shape not in (shape, (1, shape[1])):
+        raise BadShape(
+            given=f"{name} of shape {tuple(values.shape)}",
+            expected=f"{tuple(shape)} or {(1, shape[1])}, as the inputs",
+        )
+    return values
+
+
+def _cache(
+    config: RobertaConfig, past_key_values: object, batch: int, use_cache: bool
+) -> DynamicCache | None:
+    """The cache that a call reads and fills; one that the caller gave stays as it was where none is wanted back."""
+    if past_key_values is None:
+        return DynamicCache() if use_cache else None
+    if not config.is_decoder:
+        raise ArgumentError(
+            given="past_key_values with is_decoder=False", expected="a decoder", hint="set is_decoder=True"
+        )
+    cache = read_cache(past_key_values, config.num_hidden_layers, batch)
+    return cache if use_cache else DynamicCache.from_legacy_cache(cache.to_legacy_cache())
+
+
+def _checked_mask(mask: Tensor, shape: torch.Size, past: int = 0, name: str = "attention_mask") -> Tensor:
+    """A mask (B, K) or (B, L, K), of 1 for real tokens and 0 for padding."""
+    batch, length = shape
+    total = past + length
+    if mask.shape not in ((batch, total), (batch, length, total)):
+        raise BadShape(
+            given=f"{name} {tuple(mask.shape)} for inputs {tuple(shape)}"
+            + (f" and {past} cached" if past else ""),
+            expected=f"{(batch, total)} or {(batch, length, total)}",
+        )
+    _check_zeros_and_ones(name, mask)
     return mask
 
 
-def checked_head_mask(head_mask: Tensor, config: RobertaConfig) -> Tensor:
-    """Factors for each layer, (layers, 1, H, 1, 1)."""
+def _check_zeros_and_ones(name: str, mask: Tensor) -> None:
+    if mask.dtype == torch.bool or torch.compiler.is_compiling() or mask.is_meta:
+        return
+    strange = mask.ne(0) & mask.ne(1)
+    if bool(strange.any()):
+        raise InputError(
+            given=f"{name} with {mask[strange][0].item():g}", expected="1 for real tokens, 0 for padding"
+        )
+
+
+def _kept_keys(
+    config: RobertaConfig, mask: Tensor | None, shape: torch.Size, past: int, device: torch.device
+) -> Tensor | None:
+    """(B, 1, 1 or L, K): padding from a 2-D mask, and the future of a decoder; a 3-D mask is taken as it is."""
+    keep = None if mask is None else mask.bool()
+    if keep is not None and keep.dim() == 3:
+        return keep[:, None]
+    if not config.is_decoder:
+        return None if keep is None else keep[:, None, None]
+    length = shape[1]
+    causal = torch.ones(length, past + length, dtype=torch.bool, device=device).tril(past)[None, None]
+    return causal if keep is None else causal & keep[:, None, None]
+
+
+def _head_masks(config: RobertaConfig, head_mask: Tensor) -> Tensor:
+    """Factors for each layer, (layers, 1 or B, H, 1 or L, 1 or K)."""
     layers, heads = config.num_hidden_layers, config.num_attention_heads
     if head_mask.shape == (heads,):
         return head_mask.view(1, 1, heads, 1, 1).expand(layers, 1, heads, 1, 1)
     if head_mask.shape == (layers, heads):
         return head_mask.view(layers, 1, heads, 1, 1)
+    if head_mask.dim() == 5 and head_mask.shape[0] == layers and head_mask.shape[2] in (1, heads):
+        return head_mask
     raise BadShape(given=f"head_mask {tuple(head_mask.shape)}", expected=f"({heads},) or ({layers}, {heads})")
 
 
-def first_real(padded: Tensor, real: Tensor) -> Tensor:
-    """The first real row of each sequence, (B, L, W) to (B, W)."""
-    first = real.int().argmax(1)
-    return padded[torch.arange(len(padded), device=padded.device), first]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """How padded rows were packed: `real` (B, L) says which, `flat` (T,) where they lie in (B·L)."""
-
-    real: Tensor
-    flat: Tensor
-
-    def pad(self, packed: Tensor) -> Tensor:
-        """(T, W) to (B, L, W), zeros at padding."""
-        padded = packed.new_zeros(self.real.numel(), packed.shape[-1])
-        return padded.index_copy(0, self.flat, packed).view(*self.real.shape, -1)
+def _encoder_inputs(
+    config: RobertaConfig, states: Tensor | None, mask: Tensor | None, shape: torch.Size
+) -> tuple[Tensor | None, Tensor | None]:
+    if states is None or not config.is_decoder:  # an encoder leaves them aside, as the reference does
+        return None, None
+    if not config.add_cross_attention:
+        raise InputError(
+            given="encoder_hidden_states to a decoder without cross-attention",
+            expected="config.add_cross_attention=True",
+        )
+    if states.dim() != 3 or states.shape[0] != shape[0] or states.shape[2] != config.hidden_size:
+        raise BadShape(
+            given=f"encoder_hidden_states of shape {tuple(states.shape)}",
+            expected=f"({shape[0]}, length, {config.hidden_size})",
+        )
+    if mask is None:
+        return states, None
+    keys = states.shape[1]
+    if mask.shape not in ((shape[0], keys), (*shape, keys)):
+        raise BadShape(
+            given=f"encoder_attention_mask of shape {tuple(mask.shape)}",
+            expected=f"{(shape[0], keys)} or {(*shape, keys)}",
+        )
+    _check_zeros_and_ones("encoder_attention_mask", mask)
+    keep = mask.bool()
+    return states, keep[:, None] if keep.dim() == 3 else keep[:, None, None]

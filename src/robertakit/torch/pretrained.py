@@ -61,21 +61,12 @@ class RobertaPreTrainedModel(nn.Module):
     config_class: ClassVar[type[RobertaConfig]] = RobertaConfig
     base_model_prefix: ClassVar[str] = "roberta"
     head: ClassVar[str]
+    #: Whether calls look for ids and labels without a row; False spares an accelerator the wait.
+    check_inputs: bool = True
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__()
         config.validate(building=True)
-        for field, absent in (
-            ("is_decoder", config.is_decoder),
-            ("add_cross_attention", config.add_cross_attention),
-            ("position_embedding_type", config.position_embedding_type != "absolute"),
-        ):
-            if absent:
-                raise ConfigError(
-                    given=f"{field}={getattr(config, field)!r}",
-                    expected="an encoder with absolute positions in PyTorch for now",
-                    hint="robertakit.numpy computes all of the family",
-                )
         self.config = config
         # One draw, whatever the class and its size: modules' own first values, which nobody sees, are drawn
         # behind it and taken back.
@@ -92,11 +83,13 @@ class RobertaPreTrainedModel(nn.Module):
         """What the weights are."""
         return next(self.parameters()).dtype
 
-    def _draw_weights(self) -> None:
+    def post_init(self) -> None:
         """Give every parameter its initial value, unless somebody else will."""
         if not _inside.get():
             torch.set_rng_state(self._generator_state)
             self._set_weights({}, self._seed)
+
+    _draw_weights = post_init
 
     @torch.no_grad()
     def _set_weights(self, found: Weights, seed: int) -> None:
