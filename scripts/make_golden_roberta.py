@@ -1,9 +1,8 @@
-"""Make ``tests/golden/roberta`` from ``../shared/fixtures/roberta``: the cases that are forward passes and losses.
+"""Make ``tests/golden/roberta`` from ``../shared/fixtures/roberta``: calls, losses, gradients, generation, training.
 
 Usage: python scripts/make_golden_roberta.py [../shared/fixtures/roberta]
 
-Each tensor is stored once, under the digest of its contents; gradients stay behind. The result is the same bytes for
-the same fixtures.
+Each tensor is stored once, under the digest of its contents. The result is the same bytes for the same fixtures.
 """
 
 import hashlib
@@ -19,8 +18,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from replay import Arrays, Case, shared_cases  # noqa: E402
 
-#: What a case may do to stand here; generation, training, resizing and pruning are replayed by the frameworks.
-OPERATIONS = {"call", "grad", "check_config", "check_attrs"}
 #: Fields of a case that say how the fixtures were made, and nothing about the comparison.
 LEFT_OUT = {"format", "reference", "name"}
 
@@ -41,23 +38,16 @@ def main() -> None:
         return names
 
     def entry(case: Case) -> dict[str, object]:
-        called = {step["id"] for step in case.spec["steps"] if step["op"] == "call"}
-        expected = {
-            name: value for name, value in case.read_expected().items() if name.split(".")[0] in called
-        }
         spec = {key: value for key, value in case.spec.items() if key not in LEFT_OUT}
-        spec["steps"] = [step for step in case.spec["steps"] if step["op"] != "grad"]
         return {
             "case": spec,
             "config": case.config,
             "inputs": stored(case.read_inputs()),
-            "expected": stored(expected),
+            "expected": stored(case.read_expected()),
             "weights": stored(case.read_weights()),
         }
 
-    cases = {
-        name: entry(case) for name, case in shared_cases(source).items() if case.operations <= OPERATIONS
-    }
+    cases = {name: entry(case) for name, case in shared_cases(source).items()}
     target.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(f'"{name}": {json.dumps(case, sort_keys=True)}' for name, case in cases.items())
     (target / "cases.json").write_text(f"{{\n{lines}\n}}\n")

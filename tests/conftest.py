@@ -4,10 +4,13 @@ On CI (``CI=true``) a skipped test fails, unless its reason says that ``../share
 there is no accelerator (``needs a GPU``). A test whose needs cannot be met there belongs under a mark instead.
 """
 
+import importlib.util
 import os
+import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -47,6 +50,18 @@ def shared() -> Path:
 def golden() -> Path:
     """The folder of small reference data that travels with the tests."""
     return ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="session")
+def replay() -> ModuleType:
+    """The harness ``tests/replay.py``."""
+    spec = importlib.util.spec_from_file_location("replay", ROOT / "tests" / "replay.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["replay"] = module  # its dataclass looks itself up
+    spec.loader.exec_module(module)
+    return module
 
 
 def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

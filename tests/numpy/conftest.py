@@ -1,10 +1,7 @@
 """What the tests of the specification share: the replay harness, and small random models."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,22 +25,6 @@ SMALL = {
     "max_position_embeddings": 40,
     "type_vocab_size": 2,
 }
-
-
-def load_replay() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("replay", TESTS / "replay.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["replay"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def replay() -> ModuleType:
-    """The harness ``tests/replay.py``."""
-    return load_replay()
 
 
 def wide_weights(config: Any, head: str, seed: int = 5, **arguments: bool) -> dict[str, np.ndarray]:

@@ -83,6 +83,8 @@ def test_recorded_cases_hold_for_the_packed_engine(head, replay, build, golden):
     """What the reference gives at real tokens, in the cases that a padding-free implementation is held to."""
     compared = 0
     for name, case in replay.golden_cases(golden / "roberta").items():
+        if not case.operations <= {"call", "grad", "check_config", "check_attrs"}:
+            continue
         (step, *others) = [step for step in case.spec["steps"] if step["op"] == "call"]
         simple = {
             "input_ids",
