@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from robertakit.errors import ArgumentError, listed
+from robertakit.errors import ArgumentError, InputError, listed
 
 if TYPE_CHECKING:
     from robertakit.configuration import PretrainedConfig
@@ -40,6 +40,7 @@ __all__ = [
     "initial_weights",
     "is_known_leftover",
     "kept_heads",
+    "model_class_name",
     "parameters",
     "problem_type",
 ]
@@ -226,6 +227,33 @@ def head_named(name: str) -> Head:
     raise ArgumentError(
         given=f"head {name!r}", expected=f"one of {listed(HEADS)}, or a class name such as RobertaModel"
     )
+
+
+#: model_type -> what its class names begin with. CamemBERT is RoBERTa with another configuration and tokenizer, and
+#: has no classes of its own.
+_CLASS_PREFIXES = {"roberta": "Roberta", "xlm-roberta": "XLMRoberta", "camembert": "Roberta"}
+_FRAMEWORK_PREFIXES = {"numpy": "", "torch": "", "tensorflow": "TF", "jax": "Flax"}
+
+
+def model_class_name(model_type: str, head: str | Head, framework: str = "torch") -> str:
+    """Return the name of the class that a model type and a head mean.
+
+    Args:
+        model_type: the configuration's.
+        head: a head, its name, or a class name.
+        framework: ``"numpy"``, ``"torch"``, ``"tensorflow"`` or ``"jax"``.
+
+    Raises:
+        InputError: no such model type.
+
+    Example:
+        >>> model_class_name("xlm-roberta", "masked-lm", "tensorflow"), model_class_name("camembert", "model")
+        ('TFXLMRobertaForMaskedLM', 'RobertaModel')
+    """
+    if model_type not in _CLASS_PREFIXES:
+        raise InputError(given=f"model_type {model_type!r}", expected=f"one of {listed(_CLASS_PREFIXES)}")
+    suffix = (head_named(head) if isinstance(head, str) else head).class_suffix
+    return _FRAMEWORK_PREFIXES[framework] + _CLASS_PREFIXES[model_type] + suffix
 
 
 def kept_heads(config: "PretrainedConfig", layer: int) -> int:

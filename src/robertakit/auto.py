@@ -5,19 +5,19 @@ themselves.
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+import importlib.util
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Protocol, Self, cast, runtime_checkable
+from typing import ClassVar, Protocol, Self, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from robertakit.architecture import HEADS, Head
-from robertakit.batch import Batch
-from robertakit.configuration import AutoConfig, PretrainedConfig
-from robertakit.errors import ArgumentError, DependencyError, InputError, listed, require
-from robertakit.files import take_where
+from robertakit.architecture import count_parameters, model_class_name
+from robertakit.configuration import PretrainedConfig, take_config
+from robertakit.engine import Engine
+from robertakit.errors import ArgumentError, InputError, listed, require
+from robertakit.field_values import dtype_name
+from robertakit.files import refuse_remote_code
 
 __all__ = [
     "AutoModel",
@@ -27,63 +27,16 @@ __all__ = [
     "AutoModelForPreTraining",
     "AutoModelForQuestionAnswering",
     "AutoModelForSequenceClassification",
+    "AutoModelForTextEncoding",
     "AutoModelForTokenClassification",
+    "AutoModelWithLMHead",
     "ENGINES",
-    "Engine",
-    "Limits",
+    "LARGEST_ON_NUMPY",
     "choose_engine",
     "device_name",
     "engine_of",
     "load_engine",
-    "model_class_name",
 ]
-
-
-class Limits(Protocol):
-    """What an engine takes."""
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of a batch that suit it."""
-
-    @property
-    def device(self) -> str:
-        """Where it computes."""
-
-
-@runtime_checkable
-class Engine(Protocol):
-    """What runs packed batches; a task knows no more of a framework than this.
-
-    Attributes:
-        config: the model's configuration.
-        head: the model's head.
-        limits: tokens a batch, and what else bounds it.
-        model: the framework's model.
-    """
-
-    config: PretrainedConfig
-    head: Head
-    limits: Limits
-
-    @property
-    def model(self) -> object:
-        """The framework's model."""
-
-    def run(
-        self, batch: Batch, outputs: Sequence[str] = ("logits",), rows: NDArray[np.int32] | None = None
-    ) -> Mapping[str, NDArray[np.generic]]:
-        """Return the named outputs of a batch.
-
-        Args:
-            batch: packed sequences.
-            outputs: names of the head's outputs.
-            rows: packed rows of which token-wise outputs are wanted; None for all.
-        """
-
-    def close(self) -> None:
-        """Give back what the engine holds."""
-
 
 #: Name of an engine -> the package that has it, and the extra that installs its framework (None: always
 #: there).
@@ -91,24 +44,28 @@ ENGINES: dict[str, tuple[str, str | None]] = {
     "numpy": ("robertakit.numpy", None),
     "torch": ("robertakit.torch", "torch"),
 }
+#: The largest model, in parameters, that NumPy runs where PyTorch is there too. It is a little above the model in the
+#: package, which answers in less time than the import of PyTorch takes (measured: docs/decisions.md).
+LARGEST_ON_NUMPY = 8_000_000
 _FRAMEWORKS = {"np": "numpy", "pt": "torch", "tf": "tensorflow", "flax": "jax"}
-_OF_MODEL = ("dtype", "torch_dtype")
-_FAMILIES = {"roberta": "Roberta", "xlm-roberta": "XLMRoberta", "camembert": "Camembert"}
+#: The dtypes that NumPy computes in, and what only PyTorch's loading has a use for.
+_OF_NUMPY = (None, "auto", "float32", "float64")
+_OF_TORCH = {"attn_implementation", "low_cpu_mem_usage"}
 
 
 def device_name(device: object) -> str:
     """Return a device as its framework's name for it.
 
     Args:
-        device: None, -1 or ``"cpu"`` for the processor; an integer from 0 for a CUDA device; a name such as
-            ``"cuda:1"`` or ``"mps"``, or an object that prints as one.
+        device: None or ``"auto"`` for what the engine finds best; -1 or ``"cpu"`` for the processor; an integer
+            from 0 for a CUDA device; a name such as ``"cuda:1"`` or ``"mps"``, or an object that prints as one.
 
     Example:
-        >>> device_name(-1), device_name(0), device_name("cuda")
-        ('cpu', 'cuda:0', 'cuda')
+        >>> device_name(-1), device_name(0), device_name("cuda"), device_name(None)
+        ('cpu', 'cuda:0', 'cuda', 'auto')
     """
     if device is None:
-        return "cpu"
+        return "auto"
     text = str(device).strip()
     if text.lstrip("-").isdigit():
         number = int(text)
@@ -120,29 +77,44 @@ def device_name(device: object) -> str:
     return text
 
 
-def choose_engine(engine: str | None = None, framework: str | None = None, device: object = None) -> str:
-    """Return the name of the engine that answers: the one asked for, else what the device asks for, else
-    NumPy's.
+def choose_engine(
+    engine: str | None = None,
+    framework: str | None = None,
+    device: object = None,
+    dtype: object = None,
+    parameters: int = 0,
+) -> str:
+    """Return the name of the engine that answers.
+
+    It is the one that was asked for; else PyTorch's, where only it can do what was asked for (a device beside the
+    processor, half precision), or where it is installed and has something to gain: a model of more than
+    `LARGEST_ON_NUMPY` parameters, or ``device="auto"``; else NumPy's. Nothing is imported to find out.
 
     Args:
         engine: ``"numpy"`` or ``"torch"``.
         framework: the reference's word for the same: ``"np"``, ``"pt"``.
-        device: see `device_name`; anything but the processor asks for PyTorch.
+        device: see `device_name`.
+        dtype: of the computation.
+        parameters: of the model.
 
     Raises:
         ArgumentError: ``engine`` and ``framework`` disagree.
         InputError: no such engine.
 
     Example:
-        >>> choose_engine(), choose_engine(framework="pt"), choose_engine(device=0)
-        ('numpy', 'torch', 'torch')
+        >>> choose_engine(), choose_engine(framework="pt"), choose_engine(device=0), choose_engine(dtype="float16")
+        ('numpy', 'torch', 'torch', 'torch')
     """
     asked = None if framework is None else _FRAMEWORKS.get(framework, framework)
     if engine is not None and asked is not None and engine != asked:
         raise ArgumentError(
             given=f"engine={engine!r} and framework={framework!r}", expected="one of them, or two that agree"
         )
-    chosen = engine or asked or ("numpy" if device_name(device) == "cpu" else "torch")
+    chosen = engine or asked
+    if chosen is None:
+        only_torch = device_name(device) not in ("cpu", "auto") or dtype_name(dtype) not in _OF_NUMPY
+        gains = parameters > LARGEST_ON_NUMPY or device == "auto"
+        chosen = "torch" if only_torch or (gains and _installed("torch")) else "numpy"
     if chosen not in ENGINES:
         raise InputError(
             given=f"the engine {chosen!r}", expected=f"one of {listed(ENGINES)}, which this version has"
@@ -150,20 +122,20 @@ def choose_engine(engine: str | None = None, framework: str | None = None, devic
     return chosen
 
 
+def _installed(framework: str) -> bool:
+    """Whether a framework could be imported, which takes seconds and is not done for this."""
+    return importlib.util.find_spec(framework) is not None
+
+
 def _engine_class(name: str) -> "type[_Loadable]":
     package, extra = ENGINES[name]
     if extra is not None:
         require(name, extra=extra, needed_for=f"the {name} engine")
-    module = importlib.import_module(package)
-    if not hasattr(module, "Engine"):
-        raise DependencyError(
-            given=f"{package} has no engine in this version", hint="leave out engine, framework and device"
-        )
-    return cast("type[_Loadable]", module.Engine)
+    return cast("type[_Loadable]", importlib.import_module(package).Engine)
 
 
 class _Loadable(Engine, Protocol):
-    def __init__(self, model: object) -> None: ...
+    def __init__(self, model: object, **arguments: object) -> None: ...
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path, head: str, **arguments: object) -> Self: ...
@@ -193,51 +165,65 @@ def load_engine(
         DependencyError: the engine's framework is not installed.
         InputError: the engine does not run on that device.
     """
-    name, where = choose_engine(engine, framework, device), device_name(device)
-    if name == "numpy":
-        if where != "cpu":
-            raise InputError(
-                given=f"device={where!r} for the NumPy engine",
-                expected="'cpu'",
-                hint="for a GPU pass engine='torch', which pip install 'robertakit[torch]' brings",
-            )
-        return _engine_class(name).from_pretrained(name_or_path, head, **arguments)
-    return _engine_class(name).from_pretrained(name_or_path, head, device=where, **arguments)
+    dtype = arguments.get("dtype", arguments.get("torch_dtype"))
+    parameters = 0
+    if engine is None and framework is None and _installed("torch"):
+        if arguments.keys() & _OF_TORCH:
+            engine = "torch"
+        parameters = count_parameters(take_config(name_or_path, dict(arguments)), head)
+    name = choose_engine(engine, framework, device, dtype, parameters)
+    return _engine_class(name).from_pretrained(name_or_path, head, **arguments, **_place(name, device))
 
 
-def engine_of(model: object) -> Engine:
-    """Return the engine that runs a model which is already there; an engine is returned as it is."""
-    if isinstance(model, Engine):
-        return model
-    homes = {kind.__module__ for kind in type(model).__mro__}
-    for name, (package, _) in ENGINES.items():
-        if any(home == package or home.startswith(f"{package}.") for home in homes):
-            return _engine_class(name)(model)
-    raise InputError(
-        given=f"a model of type {type(model).__name__}",
-        expected="a folder, a name on the Hub, or a model of robertakit",
-    )
+def _place(engine: str, device: object) -> dict[str, object]:
+    """Return how the engine is told its device; NumPy's has one only."""
+    where = device_name(device)
+    if engine != "numpy":
+        return {"device": where}
+    if where not in ("cpu", "auto"):
+        raise InputError(
+            given=f"device={where!r} for the NumPy engine",
+            expected="'cpu'",
+            hint="for a GPU pass engine='torch', which pip install 'robertakit[torch]' brings",
+        )
+    return {}
 
 
-def model_class_name(model_type: str, head: Head, framework: str = "torch") -> str:
-    """Return the documented class name of a head.
+def engine_of(
+    model: object, engine: str | None = None, framework: str | None = None, device: object = None
+) -> Engine:
+    """Return the engine that runs a model which is already there; an engine is returned as it is.
 
     Args:
-        model_type: the configuration's.
-        head: one of ``architecture.HEADS``.
-        framework: ``"torch"``, ``"tensorflow"`` or ``"jax"``.
+        model: a model of robertakit, or an engine.
+        engine: see `choose_engine`; it must be the model's.
+        framework: likewise.
+        device: where the model is moved; None leaves it where it is.
 
-    Example:
-        >>> model_class_name("xlm-roberta", HEADS["masked-lm"], "tensorflow")
-        'TFXLMRobertaForMaskedLM'
+    Raises:
+        InputError: something else, or a device that is not there.
+        ArgumentError: another engine than the model's, or an engine with another device.
     """
-    if model_type not in _FAMILIES:
-        raise InputError(given=f"model_type {model_type!r}", expected=f"one of {listed(_FAMILIES)}")
-    return (
-        {"torch": "", "tensorflow": "TF", "jax": "Flax"}[framework]
-        + _FAMILIES[model_type]
-        + head.class_suffix
-    )
+    homes = {kind.__module__ for kind in type(model).__mro__}
+    names = [n for n, (home, _) in ENGINES.items() if any(f"{it}.".startswith(f"{home}.") for it in homes)]
+    if (engine or framework) and choose_engine(engine, framework) not in names:
+        raise ArgumentError(
+            given=f"engine {choose_engine(engine, framework)!r} for a model of type {type(model).__name__}",
+            expected=f"its own, {listed(names)}" if names else "none",
+        )
+    if isinstance(model, Engine):
+        if device is not None and device_name(device) not in ("auto", model.limits.device):
+            raise ArgumentError(
+                given=f"device={device!r} with an engine on {model.limits.device!r}",
+                expected="the engine's own device, or none",
+            )
+        return model
+    if not names:
+        raise InputError(
+            given=f"a model of type {type(model).__name__}",
+            expected="a folder, a name on the Hub, or a model of robertakit",
+        )
+    return _engine_class(names[0])(model, **({} if device is None else _place(names[0], device)))
 
 
 class _ModelClass(Protocol):
@@ -247,12 +233,18 @@ class _ModelClass(Protocol):
 
     def from_pretrained(self, name_or_path: str | Path, *inputs: object, **arguments: object) -> object: ...
 
+    def _from_config(self, config: PretrainedConfig, **arguments: object) -> object: ...
+
 
 class _AutoModel:
     """Chooses the class of a checkpoint by its configuration; never an instance itself."""
 
     framework: ClassVar[str] = "torch"
     head: ClassVar[str]
+    _registered: ClassVar[dict[type[PretrainedConfig], _ModelClass]]
+
+    def __init_subclass__(cls) -> None:
+        cls._registered = {}
 
     def __init__(self) -> None:
         raise ArgumentError(
@@ -262,57 +254,82 @@ class _AutoModel:
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *inputs: object, **arguments: object
+        cls, pretrained_model_name_or_path: str | Path, *model_args: object, **kwargs: object
     ) -> object:
         """Load a checkpoint into the class that its configuration names.
 
         Args:
             pretrained_model_name_or_path: folder, or name on the Hub.
-            inputs: as the class takes them.
-            arguments: those of the class's ``from_pretrained``; ``config`` may be given.
+            *model_args: as the class takes them.
+            **kwargs: those of the class's ``from_pretrained`` (``dtype``, ``device_map``, …); ``config`` may be given;
+                fields of the configuration where it is not.
 
         Raises:
             DependencyError: the framework is not installed.
             CheckpointError: the checkpoint is not there, or not whole.
         """
-        given = arguments.pop("config", None)
-        if isinstance(given, PretrainedConfig):
-            config = given
-        else:
-            # Fields of the configuration may be given as arguments (num_labels=3), as in the reference.
-            source = pretrained_model_name_or_path if given is None else str(given)
-            # Where the files are concerns the weights too, and a dtype is the model's although a field is called so.
-            where = take_where(arguments)
-            kept = {name: arguments.pop(name) for name in _OF_MODEL if name in arguments}
-            config, rest = AutoConfig.from_pretrained(source, return_unused_kwargs=True, **arguments, **where)
-            arguments = {**rest, **kept, **where}
+        config = take_config(pretrained_model_name_or_path, kwargs)
         chosen = cls._model_class(config)
-        if not hasattr(chosen, "from_pretrained"):
-            raise DependencyError(
-                given=f"{config.model_type} models are not loaded in {cls.framework} in this version",
-                hint="robertakit.numpy.load loads every head",
-            )
-        return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, config=config, **arguments)
+        return chosen.from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
 
     @classmethod
-    def from_config(cls, config: PretrainedConfig, **arguments: object) -> object:
-        """Make a model with new weights of the class that a configuration names."""
-        return cls._model_class(config)(config, **arguments)
+    def from_config(cls, config: PretrainedConfig, **kwargs: object) -> object:
+        """Make a model with new weights of the class that a configuration names.
+
+        Args:
+            config: the configuration; not changed.
+            **kwargs: ``dtype`` (or ``torch_dtype``), ``attn_implementation``, and arguments of the class.
+
+        Raises:
+            DependencyError: the framework is not installed.
+            ConfigError: the configuration makes no model.
+        """
+        refuse_remote_code(kwargs.pop("trust_remote_code", None))
+        return cls._model_class(config)._from_config(config, **kwargs)
+
+    @classmethod
+    def register(
+        cls, config_class: type[PretrainedConfig], model_class: object, exist_ok: bool = False
+    ) -> None:
+        """Let this class make models of your own for configurations of your own.
+
+        Args:
+            config_class: a configuration class; one with a ``model_type`` of its own is found in files by it.
+            model_class: a class with ``from_pretrained`` whose ``config_class``, if it has one, is that.
+            exist_ok: replace a class that is registered already.
+
+        Raises:
+            ArgumentError: the two do not belong together, or the configuration has a class.
+        """
+        own = getattr(model_class, "config_class", None)
+        if own is not None and own is not config_class:
+            raise ArgumentError(
+                given=f"a model class with the config_class {own.__name__}", expected=config_class.__name__
+            )
+        known = config_class in cls._registered or config_class.model_type in ("roberta", "xlm-roberta")
+        if known and not exist_ok:
+            raise ArgumentError(
+                given=f"{config_class.__name__}, which {cls.__name__} knows", hint="pass exist_ok=True"
+            )
+        cls._registered[config_class] = cast(_ModelClass, model_class)
 
     @classmethod
     def _model_class(cls, config: PretrainedConfig) -> _ModelClass:
-        name = model_class_name(config.model_type, HEADS[cls.head], cls.framework)
+        if type(config) in cls._registered:
+            return cls._registered[type(config)]
+        name = model_class_name(config.model_type, cls.head, cls.framework)
         require(cls.framework, extra=cls.framework, needed_for=cls.__name__)
-        module = importlib.import_module(f"robertakit.{cls.framework}")
-        if not hasattr(module, name):
-            raise DependencyError(
-                given=f"{name} is not part of this version", hint="robertakit.numpy.load runs every head"
-            )
-        return cast(_ModelClass, getattr(module, name))
+        return cast(_ModelClass, getattr(importlib.import_module(f"robertakit.{cls.framework}"), name))
 
 
 class AutoModel(_AutoModel):
     """The bare model."""
+
+    head = "model"
+
+
+class AutoModelForTextEncoding(_AutoModel):
+    """The bare model, by the name that the reference has for encoders of text."""
 
     head = "model"
 
@@ -357,3 +374,18 @@ class AutoModelForQuestionAnswering(_AutoModel):
     """A model that finds an answer in a context."""
 
     head = "question-answering"
+
+
+class AutoModelWithLMHead(_AutoModel):
+    """The old name of `AutoModelForMaskedLM`, for this family; it warns, as in the reference."""
+
+    head = "masked-lm"
+
+    @classmethod
+    def _model_class(cls, config: PretrainedConfig) -> _ModelClass:
+        warnings.warn(
+            "AutoModelWithLMHead is an old name: take AutoModelForMaskedLM, or AutoModelForCausalLM for a decoder",
+            FutureWarning,
+            stacklevel=3,
+        )
+        return super()._model_class(config)

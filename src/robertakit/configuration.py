@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Self, overload
 
 from robertakit.errors import ArgumentError, ConfigError, listed
 from robertakit.field_values import check_integer, check_number
-from robertakit.files import locate
+from robertakit.files import locate, take_where
 from robertakit.pretrained_config import CONFIG_FILE, PretrainedConfig, read_fields
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "RobertaConfig",
     "XLMRobertaConfig",
     "read_config",
+    "take_config",
 ]
 
 #: Names that ``hidden_act`` may have: all of the reference's list that have no weights of their own.
@@ -286,6 +287,33 @@ class AutoConfig:
         kind = _class_of(fields, pretrained_model_name_or_path)
         config, unused = kind._from_fields(fields, kwargs, refuse_unknown=not return_unused_kwargs)
         return (config, unused) if return_unused_kwargs else config
+
+
+def take_config(
+    pretrained_model_name_or_path: str | os.PathLike[str], arguments: dict[str, object]
+) -> PretrainedConfig:
+    """Take out of the arguments of a ``from_pretrained`` what makes the configuration, and return that.
+
+    Args:
+        pretrained_model_name_or_path: where the model is, and its configuration if the arguments name no other.
+        arguments: ``config`` (a configuration, or where it is) and fields of it are taken out; what is left is the
+            model's, where to look among it, and a dtype although a field is called so.
+
+    Example:
+        >>> arguments = {"config": RobertaConfig(num_labels=3), "dtype": "float64"}
+        >>> take_config("unused", arguments).num_labels, arguments
+        (3, {'dtype': 'float64'})
+    """
+    given = arguments.pop("config", None)
+    if isinstance(given, PretrainedConfig):
+        return given
+    where = take_where(arguments)
+    of_model: dict[str, object] = {n: arguments.pop(n) for n in ("dtype", "torch_dtype") if n in arguments}
+    source = pretrained_model_name_or_path if given is None else str(given)
+    config, rest = AutoConfig.from_pretrained(source, return_unused_kwargs=True, **arguments, **where)
+    arguments.clear()
+    arguments.update(rest | of_model | where)
+    return config
 
 
 def read_config(folder: str | os.PathLike[str]) -> PretrainedConfig:

@@ -4,50 +4,27 @@ The same layers as the specification's models; only the attention knows that the
 """
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from types import TracebackType
+from collections.abc import Mapping, Sequence
 from typing import Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from robertakit.architecture import Head
-from robertakit.batch import Batch, check_ids, longest_input
-from robertakit.checkpoints.comparison import refuse_untrained
-from robertakit.configuration import PretrainedConfig
-from robertakit.errors import ArgumentError, InputError, listed
+from robertakit.batch import Batch, longest_input
+from robertakit.engine import Limits, ModelEngine
 from robertakit.numpy.attention import PackedAttention
 from robertakit.numpy.encoder import embed, encode, pool
 from robertakit.numpy.heads import choice_scores, class_logits, lm_logits, span_logits, token_logits
 from robertakit.numpy.layers import Array, Scope
 from robertakit.numpy.loading import Model, load
 
-__all__ = ["Engine", "Limits"]
+__all__ = ["Engine"]
 
 #: Tokens of a batch beyond which a processor gains nothing (measured: docs/decisions.md).
 _TOKENS = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What an engine takes.
-
-    Attributes:
-        tokens: tokens of a batch that suit it.
-        longest: most tokens of one sequence.
-        dtype: dtype of the computation and of the outputs.
-        device: where it computes.
-    """
-
-    tokens: int
-    longest: int
-    dtype: str
-    device: str = "cpu"
-
-
-class Engine:
+class Engine(ModelEngine[Model]):
     """Runs a model of the specification on packed batches; each sequence gives what it gives alone.
 
     Args:
@@ -64,69 +41,25 @@ class Engine:
     """
 
     def __init__(self, model: Model) -> None:
-        self._model: Model | None = model
-        self._recipe: Callable[[], Engine] | None = None
-        self.config: PretrainedConfig = model.config
-        self.head: Head = model.head
-        self.limits = Limits(_TOKENS, longest_input(model.config), model.dtype.name)
+        limits = Limits(_TOKENS, longest_input(model.config), model.dtype.name)
+        super().__init__(model, model.config, model.head, limits, pooler=model.add_pooling_layer)
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str], head: str, **arguments: object) -> Self:
-        """Load a checkpoint; arguments as for ``load``. Such an engine pickles as this call.
-
-        Raises:
-            TensorMismatch: the checkpoint has no such head: an engine gives no random answers.
-        """
+    def _load(
+        cls, name_or_path: str | os.PathLike[str], head: str, **arguments: object
+    ) -> tuple[Self, Mapping[str, Sequence[str]]]:
         found = load(name_or_path, head, **{**arguments, "output_loading_info": True})
         model, report = cast(tuple[Model, dict[str, list[str]]], found)
-        refuse_untrained(report, name_or_path, head)
-        engine = cls(model)
-        engine._recipe = partial(cls.from_pretrained, name_or_path, head, **arguments)
-        return engine
+        return cls(model), report
 
-    @property
-    def model(self) -> Model:
-        """The model that the engine runs."""
-        if self._model is None:
-            raise InputError(given="an engine that was closed", expected="an open one", hint="load it again")
-        return self._model
-
-    def close(self) -> None:
-        """Let go of the weights; the engine answers no more."""
-        self._model = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __reduce__(self) -> tuple[Callable[..., "Engine"], tuple[Model, ...]]:
-        return (self._recipe, ()) if self._recipe is not None else (type(self), (self.model,))
-
-    def run(
-        self, batch: Batch, outputs: Sequence[str] = ("logits",), rows: NDArray[np.integer] | None = None
+    def _run(
+        self,
+        model: Model,
+        batch: Batch,
+        outputs: Sequence[str],
+        rows: NDArray[np.integer] | None,
+        first: NDArray[np.integer],
     ) -> dict[str, NDArray[np.generic]]:
-        """Return the named outputs of a packed batch.
-
-        Args:
-            batch: T tokens of S sequences.
-            outputs: names of the head's outputs; ``"last_hidden_state"`` with every head.
-            rows: (R,) packed rows of which token-wise outputs are wanted; None for all T.
-
-        Returns:
-            Token-wise outputs (R or T, ...), outputs of whole sequences (S, ...): zeros for a sequence without
-            tokens. Multiple choice gives one score for each sequence, (S,).
-
-        Raises:
-            InputError: an id outside its table, or a row outside the batch.
-            TooLong: a sequence with more tokens than positions.
-            ArgumentError: an output that the head has not.
-        """
-        model = self.model
-        self._check(batch, outputs, rows)
         scope = model.scope()
         backbone = model.backbone_scope(scope)
         x = embed(
@@ -140,15 +73,13 @@ class Engine:
         for x in encode(backbone.at("encoder"), self.config, x, attention):  # noqa: B007, B020  the last is wanted
             pass
         wanted = x if rows is None else x[rows]
-        found: dict[str, NDArray[np.generic]] = (
-            {"last_hidden_state": wanted} if "last_hidden_state" in outputs else {}
-        )
+        found: dict[str, NDArray[np.generic]] = {"last_hidden_state": wanted}
         if set(outputs) - set(found):
-            found |= self._head_outputs(scope, backbone, batch, x, wanted)
+            found |= self._head_outputs(scope, backbone, wanted, x[first])
         return {name: found[name] for name in outputs}
 
     def _head_outputs(
-        self, scope: Scope, backbone: Scope, batch: Batch, x: Array, wanted: Array
+        self, scope: Scope, backbone: Scope, wanted: Array, first: Array
     ) -> dict[str, NDArray[np.generic]]:
         match self.head.name:
             case "causal-lm" | "masked-lm":
@@ -159,34 +90,8 @@ class Engine:
                 starts, ends = span_logits(scope, wanted)
                 return {"start_logits": starts, "end_logits": ends}
             case "sequence-classification":
-                return {"logits": _of_first(batch, x, lambda first: class_logits(scope, first))}
+                return {"logits": class_logits(scope, first)}
             case "multiple-choice":
-                return {"logits": _of_first(batch, x, lambda first: choice_scores(scope, backbone, first))}
+                return {"logits": choice_scores(scope, backbone, first)}
             case _:
-                return {
-                    "pooler_output": _of_first(batch, x, lambda first: pool(backbone.at("pooler"), first))
-                }
-
-    def _check(self, batch: Batch, outputs: Sequence[str], rows: NDArray[np.integer] | None) -> None:
-        known = {*self.head.outputs, "last_hidden_state"}
-        if not self.model.add_pooling_layer:
-            known -= {"pooler_output"}
-        if unknown := set(outputs) - known:
-            raise ArgumentError(
-                given=f"outputs {listed(unknown)} of {self.head.name!r}", expected=f"some of {listed(known)}"
-            )
-        check_ids(self.config, batch.input_ids, batch.position_ids, batch.token_type_ids)
-        total = len(batch.input_ids)
-        if rows is not None and len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < total):
-            raise InputError(given=f"rows from {rows.min()} to {rows.max()}", expected=f"0 to {total - 1}")
-
-
-def _of_first(batch: Batch, x: Array, function: Callable[[Array], Array]) -> Array:
-    """Apply a head to each sequence's first token; a sequence without one gets zeros."""
-    real = batch.lengths > 0
-    if real.all():
-        return function(x[batch.first_rows])
-    values = function(x[batch.first_rows[real]])
-    whole = np.zeros((len(real), *values.shape[1:]), values.dtype)
-    whole[real] = values
-    return whole
+                return {"pooler_output": pool(backbone.at("pooler"), first)}

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import cast
 
-from robertakit.architecture import head_named
+from robertakit.architecture import model_class_name
 from robertakit.configuration import PretrainedConfig
 from robertakit.files import Location, locate, take_where
 from robertakit.numpy import heads, xlm_roberta
@@ -20,10 +20,8 @@ Model = PreTrainedModel[ModelOutput[Array]]
 
 def class_for(head: str, model_type: str = "roberta") -> type[Model]:
     """Return the class of a head: ``"masked-lm"`` of ``"xlm-roberta"`` is ``XLMRobertaForMaskedLM``."""
-    suffix = head_named(head).class_suffix
-    if model_type == "xlm-roberta":
-        return cast(type[Model], getattr(xlm_roberta, f"XLMRoberta{suffix}"))
-    return cast(type[Model], getattr(heads, f"Roberta{suffix}"))
+    home = xlm_roberta if model_type == "xlm-roberta" else heads
+    return cast(type[Model], getattr(home, model_class_name(model_type, head, "numpy")))
 
 
 def load(name_or_path: str | os.PathLike[str], head: str, **kwargs: object) -> Model:

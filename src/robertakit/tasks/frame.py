@@ -17,9 +17,9 @@ from typing import ClassVar, Generic, Self, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from robertakit.architecture import HEADS
 from robertakit.auto import engine_of
 from robertakit.batch import Batch, Encoding, longest_input, plan
+from robertakit.engine import of_sequences
 from robertakit.errors import ArgumentError, InputError, RobertakitError, TooLong, listed
 from robertakit.tokenizers.pretrained import PreTrainedTokenizerBase
 
@@ -315,16 +315,11 @@ class Pipeline(ABC, Generic[P, O, Kept]):
         arrays = self.engine.run(batch, self.outputs, rows)
         return [
             {
-                name: array[s] if _of_sequences(self.head, name) else array[share]
+                name: array[s] if of_sequences(self.engine.head, name) else array[share]
                 for name, array in arrays.items()
             }
             for s, share in enumerate(shares)
         ]
-
-
-def _of_sequences(head: str, output: str) -> bool:
-    """Whether an output has a row for each sequence, and not for each token."""
-    return output == "pooler_output" or (HEADS[head].rows == "first" and output in HEADS[head].outputs)
 
 
 #: A pipeline of a task that is not known before it is asked for.

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from robertakit.architecture import HEADS
-from robertakit.auto import Engine, device_name, engine_of, load_engine
+from robertakit.auto import device_name, engine_of, load_engine
 from robertakit.configuration import AutoConfig, PretrainedConfig
+from robertakit.engine import Engine
 from robertakit.errors import ArgumentError, InputError, listed
+from robertakit.field_values import dtype_name
 from robertakit.files import WHERE, refuse_remote_code
 from robertakit.tasks.fill_mask import FillMaskPipeline
 from robertakit.tasks.frame import AnyPipeline
@@ -105,17 +107,18 @@ def pipeline(
         "device": _device(device, device_map, model_kwargs),
     }
     loading = _loading(config, revision, token, (dtype, torch_dtype), model_kwargs)
+    where = {name: loading[name] for name in WHERE if name in loading}
     if model is None:
         model = _embedded(
             task, loading.keys() - {"dtype"} | ({"tokenizer"} if tokenizer is not None else set())
         )
     if isinstance(model, str | Path):
-        where = {name: loading[name] for name in WHERE if name in loading}
         kind = pipeline_class or _kind(task, lambda: _head_of(config or model, where))
         read = _tokenizer(model if tokenizer is None else tokenizer, use_fast, where)
         ready = load_engine(model, kind.head, **where_run, arguments=loading)
     else:
-        ready, read = _loaded(model, tokenizer, {**where_run, **loading})
+        ready = _loaded(model, tokenizer, where_run, loading)
+        read = _tokenizer(tokenizer, use_fast, where)
         kind = pipeline_class or _kind(task, lambda: ready.head.name)
     return kind(
         ready, read, batch_size=batch_size, num_workers=num_workers, batch_tokens=batch_tokens, **options
@@ -133,24 +136,32 @@ def _embedded(task: str | None, given: Set[str]) -> Path:
 
 
 def _loaded(
-    model: object, tokenizer: object, loading: Mapping[str, object]
-) -> tuple[Engine, PreTrainedTokenizerBase]:
-    """Return the engine of a model that is there already, and its tokenizer, which must be there too."""
-    given = {name for name, value in loading.items() if value is not None}
-    if given or not isinstance(tokenizer, PreTrainedTokenizerBase):
+    model: object, tokenizer: object, where_run: Mapping[str, str | None], loading: Mapping[str, object]
+) -> Engine:
+    """Return the engine of a model that is there already; nothing but its device can still be chosen."""
+    of_tokenizer = WHERE if isinstance(tokenizer, str | Path) else ()
+    useless = loading.keys() - {*of_tokenizer, "dtype"}
+    if useless or tokenizer is None:
         raise ArgumentError(
-            given=f"a model that is already loaded, with {listed(given) or 'no tokenizer object'}",
-            expected="such a model with its tokenizer object, and nothing that tells how to load it",
+            given=f"a model that is already loaded, with {listed(useless) or 'no tokenizer'}",
+            expected="such a model with its tokenizer, and nothing that tells how to load the model",
         )
-    return engine_of(model), tokenizer
+    engine = engine_of(model, **where_run)
+    dtype = loading.get("dtype", "auto")
+    if dtype not in ("auto", engine.limits.dtype):
+        raise ArgumentError(
+            given=f"dtype={dtype!r} for a model that is already loaded, in {engine.limits.dtype}",
+            expected="its own dtype, or none",
+            hint="load it with that dtype",
+        )
+    return engine
 
 
 def _device(device: object, device_map: object, model_kwargs: Mapping[str, object] | None) -> str | None:
-    """Return the one device that is asked for in up to three ways, or None."""
-    maps = [device_map, (model_kwargs or {}).get("device_map")]
-    return _agreed(
-        "device", *(device_name(d) for d in [device, *map(_whole, maps)] if d not in (None, "auto"))
-    )
+    """Return the one device that is asked for in up to three ways, ``"auto"``, or None."""
+    given = [device, _whole(device_map), _whole((model_kwargs or {}).get("device_map"))]
+    named = _agreed("device", *(device_name(d) for d in given if d is not None and d != "auto"))
+    return "auto" if named is None and "auto" in given else named
 
 
 def _loading(
@@ -162,18 +173,20 @@ def _loading(
 ) -> dict[str, object]:
     """Return what the engine's loading is told: arguments of ``pipeline`` and ``model_kwargs``, which must agree."""
     further = {name: value for name, value in (model_kwargs or {}).items() if name != "device_map"}
+    further_dtypes = (further.pop("dtype", None), further.pop("torch_dtype", None))
+    further_tokens = (further.pop("token", None), further.pop("use_auth_token", None))
     loading = {
         "config": _agreed("config", config, further.pop("config", None)),
-        "dtype": _agreed("dtype", *dtypes, further.pop("dtype", None), further.pop("torch_dtype", None)),
+        "dtype": _agreed("dtype", *map(dtype_name, (*dtypes, *further_dtypes))),
         "revision": _agreed("revision", revision, further.pop("revision", None)),
-        "token": _agreed("token", token, further.pop("token", None)),
+        "token": _agreed("token", token, *further_tokens),
     }
     return {**{name: value for name, value in loading.items() if value is not None}, **further}
 
 
 def _agreed(name: str, *values: T | None) -> T | None:
-    """Return the one value among several ways to give it; ``"auto"`` counts as not given."""
-    given = [value for value in values if value is not None and value != "auto"]
+    """Return the one value among several ways to give it, or None."""
+    given = [value for value in values if value is not None]
     if any(value != given[0] for value in given):
         raise ArgumentError(given=f"{name} twice, as {listed(map(repr, given))}", expected="one value")
     return given[0] if given else None

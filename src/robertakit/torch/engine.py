@@ -1,197 +1,255 @@
 """PyTorch's engine: packed batches in, the named outputs of the rows that are needed out."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from types import TracebackType
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from robertakit.architecture import Head, head_named
+from robertakit import logging
+from robertakit.architecture import head_named, model_class_name
 from robertakit.batch import Batch, longest_input
-from robertakit.checkpoints.comparison import refuse_untrained
-from robertakit.configuration import PretrainedConfig
-from robertakit.errors import ArgumentError, DependencyError, InputError, listed
+from robertakit.configuration import take_config
+from robertakit.engine import Limits, ModelEngine
+from robertakit.errors import InputError
+from robertakit.torch.classifiers import RobertaClassificationHead, RobertaForSequenceClassification
 from robertakit.torch.encoder import RobertaModel
-from robertakit.torch.language_models import RobertaForMaskedLM
+from robertakit.torch.pretrained import RobertaPreTrainedModel
 
-__all__ = ["Engine", "Limits"]
+__all__ = ["Engine", "in_eval_mode"]
 
-Model = RobertaModel | RobertaForMaskedLM
-_CLASSES: dict[str, type[RobertaModel] | type[RobertaForMaskedLM]] = {
-    "model": RobertaModel,
-    "masked-lm": RobertaForMaskedLM,
-}
-#: Tokens of a batch: what a processor's caches like; an accelerator wants more to be busy.
-_TOKENS = {"cpu": 2048}
-_TOKENS_ELSEWHERE = 16_384
+_logger = logging.get_logger(__name__)
+
+#: Tokens of a batch: beyond these two cores gain nothing (measured: docs/decisions.md); an accelerator wants more.
+_TOKENS_ON_CPU, _TOKENS_ELSEWHERE = 1024, 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What an engine takes.
-
-    Attributes:
-        tokens: tokens of a batch that suit it.
-        longest: most tokens of one sequence.
-        dtype: dtype of the computation; outputs are float32 at least.
-        device: where it computes.
-    """
-
-    tokens: int
-    longest: int
-    dtype: str
-    device: str
-
-
-class Engine:
+class Engine(ModelEngine[RobertaPreTrainedModel]):
     """Runs a PyTorch model on packed batches; each sequence gives what it gives alone.
 
+    Encoders compute real tokens only. A decoder's batches are padded, since attention over packed tokens looks in both
+    directions.
+
     Args:
-        model: `RobertaModel`, `RobertaForMaskedLM` or one made of them; it is set to `eval()`.
+        model: one of the seven models, or one made of them; it is left in the mode (`train()`, `eval()`) that it is
+            in, and answers without dropout.
+        device: where the model is moved; None leaves it where it is. "auto" is the first accelerator of the machine,
+            or the processor where there is none.
+
+    Raises:
+        InputError: a model of none of the heads, or a device on which PyTorch cannot compute.
 
     Example:
         >>> from robertakit import RobertaConfig
         >>> from robertakit.batch import Encoding
-        >>> config = RobertaConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+        >>> from robertakit.torch import RobertaForMaskedLM
+        >>> config = RobertaConfig(
+        ...     vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        ... )
         >>> batch = Batch.from_encodings([Encoding([0, 5, 2]), Encoding([0, 2])], padding_idx=1)
         >>> Engine(RobertaForMaskedLM(config)).run(batch, rows=np.array([1]))["logits"].shape
         (1, 9)
     """
 
-    def __init__(self, model: Model) -> None:
-        self._model: Model | None = model.eval()
-        self._recipe: Callable[[], Engine] | None = None
-        self.config: PretrainedConfig = model.config
-        self.head: Head = head_named(model.head)
-        device = model.device
-        self.limits = Limits(
-            _TOKENS.get(device.type, _TOKENS_ELSEWHERE),
-            longest_input(model.config),
-            str(model.dtype).removeprefix("torch."),
-            str(device),
+    def __init__(self, model: RobertaPreTrainedModel, device: str | None = None) -> None:
+        if getattr(model, "head", None) is None:
+            raise InputError(
+                given=f"a model of type {type(model).__name__}, which has no head that a task knows",
+                expected="a class such as RobertaForMaskedLM, or one derived from it",
+            )
+        if device is not None:
+            _move(model, device)
+        where, dtype = model.device, str(model.dtype).removeprefix("torch.")
+        if where.type == "cpu" and dtype == "float16":
+            logging.warning_once(
+                _logger, "float16 on a processor is slower than float32, often many times: take it on a GPU."
+            )
+        tokens = _TOKENS_ON_CPU if where.type == "cpu" else _TOKENS_ELSEWHERE
+        super().__init__(
+            model,
+            model.config,
+            head_named(model.head),
+            Limits(tokens, longest_input(model.config), dtype, str(where)),
+            pooler=getattr(model, "pooler", None) is not None,
         )
 
     @classmethod
-    def from_pretrained(
-        cls, name_or_path: str | os.PathLike[str], head: str, *, device: str = "cpu", **arguments: object
-    ) -> Self:
-        """Load a checkpoint onto a device; arguments as of the models. Such an engine pickles as this call.
+    def _load(
+        cls, name_or_path: str | os.PathLike[str], head: str, **arguments: object
+    ) -> tuple[Self, Mapping[str, Sequence[str]]]:
+        from robertakit import torch as family
 
-        Raises:
-            DependencyError: a head that PyTorch has not in this version.
-            InputError: PyTorch cannot compute on that device.
-            TensorMismatch: the checkpoint has no such head: an engine gives no random answers.
-        """
-        name = head_named(head).name
-        if name not in _CLASSES:
-            raise DependencyError(
-                given=f"the head {name!r} is not part of robertakit.torch in this version",
-                hint="robertakit.numpy runs every head: leave out engine, framework and device",
-            )
-        load = cast(Callable[..., tuple[Model, dict[str, list[str]]]], _CLASSES[name].from_pretrained)
-        model, report = load(name_or_path, **{**arguments, "output_loading_info": True})
-        refuse_untrained(report, name_or_path, name)
-        try:
-            model.to(device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise InputError(
-                given=f"device={device!r}, on which PyTorch computes nothing here ({reason})",
-                expected="a device of this machine",
-            ) from error
-        engine = cls(model)
-        engine._recipe = partial(cls.from_pretrained, name_or_path, head, device=device, **arguments)
-        return engine
-
-    @property
-    def model(self) -> Model:
-        """The model that the engine runs."""
-        if self._model is None:
-            raise InputError(given="an engine that was closed", expected="an open one", hint="load it again")
-        return self._model
+        device = str(arguments.pop("device", "auto"))
+        config = take_config(name_or_path, arguments)
+        kind: object = getattr(family, model_class_name(config.model_type, head))
+        load = cast(
+            Callable[..., tuple[RobertaPreTrainedModel, dict[str, list[str]]]],
+            cast(type[RobertaPreTrainedModel], kind).from_pretrained,
+        )
+        model, report = load(name_or_path, **{**arguments, "config": config, "output_loading_info": True})
+        model.check_inputs = False  # `run` has checked the ids, where they are made: no device is waited for
+        return cls(model, device), report
 
     def close(self) -> None:
-        """Let go of the weights; the engine answers no more."""
-        self._model = None
+        """Let go of the weights, and give the device's memory back; the engine answers no more."""
+        super().close()
+        if self.limits.device.startswith("cuda"):
+            torch.cuda.empty_cache()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __reduce__(self) -> tuple[Callable[..., "Engine"], tuple[Model, ...]]:
-        return (self._recipe, ()) if self._recipe is not None else (type(self), (self.model,))
-
-    @torch.inference_mode()
-    def run(
-        self, batch: Batch, outputs: Sequence[str] = ("logits",), rows: NDArray[np.integer] | None = None
+    def _run(
+        self,
+        model: RobertaPreTrainedModel,
+        batch: Batch,
+        outputs: Sequence[str],
+        rows: NDArray[np.integer] | None,
+        first: NDArray[np.integer],
     ) -> dict[str, NDArray[np.generic]]:
-        """Return the named outputs of a packed batch.
+        with in_eval_mode(model), torch.inference_mode(), _told(batch, model.device):
+            states = _states(model, batch)
+            found = {"last_hidden_state": states if rows is None else states[_tensor(rows, states.device)]}
+            if set(outputs) - set(found):
+                found |= self._scores(model, batch, found["last_hidden_state"], states, first)
+            return {name: _array(found[name]) for name in outputs}
 
-        Args:
-            batch: T tokens of S sequences.
-            outputs: names of the head's outputs; `"last_hidden_state"` with every head.
-            rows: (R,) packed rows of which token-wise outputs are wanted; None for all T.
+    def _scores(
+        self,
+        model: RobertaPreTrainedModel,
+        batch: Batch,
+        wanted: Tensor,
+        states: Tensor,
+        first: NDArray[np.integer],
+    ) -> dict[str, Tensor]:
+        if (
+            isinstance(model, RobertaForSequenceClassification)
+            and type(model.classifier) is not RobertaClassificationHead
+        ):  # somebody's own head may read more than the first token
+            logits: Tensor = model(**_padded(batch, model), return_dict=True).logits
+            return {"logits": logits[_tensor(np.flatnonzero(batch.lengths), states.device)]}
+        score = cast(Callable[[Tensor], dict[str, Tensor]], model.score)
+        of_first = self.head.rows == "first" or self.head.name == "model"
+        return score(states[_tensor(first, states.device)] if of_first else wanted)
 
-        Returns:
-            Token-wise outputs (R or T, ...), outputs of whole sequences (S, ...): zeros for a sequence without
-            tokens. Half precision comes back as float32.
 
-        Raises:
-            InputError: an id outside its table, or a row outside the batch.
-            TooLong: a sequence with more tokens than positions.
-            ArgumentError: an output that the head has not.
-        """
-        model = self.model
-        encoder = model if isinstance(model, RobertaModel) else model.roberta
-        self._check(encoder, len(batch.input_ids), outputs, rows)
-
-        def tensor(array: NDArray[np.integer]) -> Tensor:
-            return torch.from_numpy(array.astype(np.int64)).to(model.device)
-
-        types = None if batch.token_type_ids is None else tensor(batch.token_type_ids)
-        states = encoder.encode_packed(
-            tensor(batch.input_ids),
-            tensor(batch.position_ids),
-            torch.from_numpy(batch.cumulative_lengths),
-            types,
+def _states(model: RobertaPreTrainedModel, batch: Batch) -> Tensor:
+    """The encoder's last rows, (T, W)."""
+    backbone = cast(RobertaModel, getattr(model, model.base_model_prefix, model))
+    device = model.device
+    if not model.config.is_decoder:
+        return backbone.encode_packed(
+            _tensor(batch.input_ids, device),
+            _tensor(batch.position_ids, device),
+            _tensor(batch.cumulative_lengths, device),
+            None if batch.token_type_ids is None else _tensor(batch.token_type_ids, device),
         )
-        wanted = states if rows is None else states[tensor(rows)]
-        found: dict[str, Tensor] = {"last_hidden_state": wanted}
-        if isinstance(model, RobertaForMaskedLM) and "logits" in outputs:
-            found["logits"] = model.lm_head(wanted)
-        if encoder.pooler is not None and "pooler_output" in outputs:
-            real = torch.from_numpy(batch.lengths > 0).to(model.device)
-            first = encoder.pooler(states[tensor(batch.first_rows[batch.lengths > 0])])
-            found["pooler_output"] = first.new_zeros(len(batch), first.shape[-1]).masked_scatter(
-                real[:, None], first
-            )
-        return {name: _array(found[name]) for name in outputs}
+    given = _padded(batch, model)
+    if not given["attention_mask"].numel():
+        return torch.zeros(0, model.config.hidden_size, dtype=model.dtype, device=device)
+    padded = backbone(**given, use_cache=False, return_dict=True).last_hidden_state
+    states: Tensor = padded[given["attention_mask"].bool()]
+    return states
 
-    def _check(
-        self, encoder: RobertaModel, total: int, outputs: Sequence[str], rows: NDArray[np.integer] | None
-    ) -> None:
-        known = {*self.head.outputs, "last_hidden_state"}
-        if encoder.pooler is None:
-            known -= {"pooler_output"}
-        if unknown := set(outputs) - known:
-            raise ArgumentError(
-                given=f"outputs {listed(unknown)} of {self.head.name!r}", expected=f"some of {listed(known)}"
-            )
-        if rows is not None and len(rows) and not (int(rows.min()) >= 0 and int(rows.max()) < total):
-            raise InputError(given=f"rows from {rows.min()} to {rows.max()}", expected=f"0 to {total - 1}")
+
+def _padded(batch: Batch, model: RobertaPreTrainedModel) -> dict[str, Tensor]:
+    """The batch as a call of the model takes it, (S, L) each."""
+    ids, mask, positions = batch.padded(model.config.pad_token_id)
+    arrays = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+    if batch.token_type_ids is not None:
+        arrays["token_type_ids"] = np.zeros_like(ids)
+        arrays["token_type_ids"][mask.astype(bool)] = batch.token_type_ids
+    return {name: _tensor(array, model.device) for name, array in arrays.items()}
+
+
+def _tensor(array: NDArray[np.integer], device: torch.device) -> Tensor:
+    return torch.from_numpy(array.astype(np.int64)).to(device)
 
 
 def _array(values: Tensor) -> NDArray[np.generic]:
     wide = values if values.dtype == torch.float64 else values.float()
     array: NDArray[np.generic] = wide.cpu().numpy()
     return array
+
+
+# The device.
+
+
+def _move(model: RobertaPreTrainedModel, device: str) -> None:
+    """Move a model to a device, in place."""
+    if device == "auto":
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        device = "cpu" if accelerator is None else str(accelerator)
+    try:
+        if torch.device(device).type == "meta":
+            raise RuntimeError("it holds no values")
+        model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(
+            given=f"device={device!r}, on which PyTorch computes nothing here ({reason})",
+            expected="a device of this machine",
+        ) from error
+
+
+@contextmanager
+def _told(batch: Batch, device: torch.device) -> Iterator[None]:
+    """Tell in one sentence that a batch has no room on its device."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).lower()
+        if "out of memory" not in text and "can't allocate memory" not in text:
+            raise
+        raise InputError(
+            given=f"a batch of {len(batch.input_ids)} tokens, for which {device} has no memory",
+            hint="give pipeline() fewer batch_tokens",
+        ) from error
+
+
+# The mode.
+
+
+@dataclass(slots=True)
+class _Answering:
+    """How many threads answer with a model now, and which of its modules were training before."""
+
+    threads: int = 0
+    training: list[nn.Module] = field(default_factory=list)
+
+
+_answering: dict[int, _Answering] = {}
+_lock = Lock()
+
+
+@contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Keep a model from dropping out while at least one thread answers with it; then what was training trains on.
+
+    Example:
+        >>> dropout = nn.Dropout(0.5).train()
+        >>> with in_eval_mode(dropout):
+        ...     dropout.training
+        False
+        >>> dropout.training
+        True
+    """
+    with _lock:
+        state = _answering.setdefault(id(model), _Answering())
+        state.threads += 1
+        training = [module for module in model.modules() if module.training]
+        state.training += training
+        for module in training:
+            module.training = False
+    try:
+        yield
+    finally:
+        with _lock:
+            state.threads -= 1
+            if not state.threads:
+                del _answering[id(model)]
+                for module in state.training:
+                    module.training = True
