@@ -34,6 +34,7 @@ __all__ = [
     "Row",
     "canonical_name",
     "count_parameters",
+    "head_dropout",
     "head_named",
     "heads_with",
     "initial_value",
@@ -179,7 +180,7 @@ class Parameter:
         shape: sizes, in PyTorch's order (matrices are (out, in)).
         kind: decides how a framework lays it out; never the name.
         init: how a new one is drawn; ``normal`` has mean 0 and deviation ``initializer_range``.
-        part: ``"backbone"``, ``"pooler"`` or ``"head"``.
+        part: ``"backbone"``, ``"pooler"``, ``"head"``, or ``"own"`` for a layer that somebody added to a model.
         tied_to: full name of the tensor that it is a copy of, or None.
         axes: logical axis names for sharding, None where an axis is never split.
     """
@@ -188,7 +189,7 @@ class Parameter:
     shape: tuple[int, ...]
     kind: Kind
     init: Init
-    part: Literal["backbone", "pooler", "head"]
+    part: Literal["backbone", "pooler", "head", "own"]
     tied_to: str | None
     axes: tuple[str | None, ...]
 
@@ -254,6 +255,11 @@ def model_class_name(model_type: str, head: str | Head, framework: str = "torch"
         raise InputError(given=f"model_type {model_type!r}", expected=f"one of {listed(_CLASS_PREFIXES)}")
     suffix = (head_named(head) if isinstance(head, str) else head).class_suffix
     return _FRAMEWORK_PREFIXES[framework] + _CLASS_PREFIXES[model_type] + suffix
+
+
+def head_dropout(config: "PretrainedConfig") -> float:
+    """Return the dropout of the classification heads: ``classifier_dropout`` where the configuration has one."""
+    return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
 
 
 def kept_heads(config: "PretrainedConfig", layer: int) -> int:

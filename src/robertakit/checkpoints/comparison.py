@@ -71,6 +71,7 @@ class Comparison:
         buffers: stored names of buffers that carry no trained value.
         overruled: tied copies that are stored with other values than what they are tied to, and that tensor.
         wrapper: prefix in front of all names that a wrapper left, for example ``"module."``.
+        prefix: what stands in the table before the names that checkpoints use.
     """
 
     table: Mapping[str, Parameter]
@@ -82,6 +83,11 @@ class Comparison:
     buffers: list[str] = field(default_factory=list)
     overruled: dict[str, str] = field(default_factory=dict)
     wrapper: str = ""
+    prefix: str = ""
+
+    def short(self, name: str) -> str:
+        """Return a name of the table below the backbone, whatever the attribute is called that keeps it."""
+        return name.removeprefix(self.prefix).removeprefix(BACKBONE_PREFIX)
 
     def disagreements(self) -> list[str]:
         """Return a sentence for each tied copy that is overruled."""
@@ -111,7 +117,8 @@ class Comparison:
         """
         if self.table[name].part == "backbone":
             return False
-        return name in self.misshapen or _module(name) not in map(_module, self.found)
+        parts = {self.short(found).partition(".")[0] for found in self.found}
+        return name in self.misshapen or self.short(name).partition(".")[0] not in parts
 
     def refuse(self, what: str, *, ignore_mismatched_sizes: bool) -> None:
         """Raise one error that lists all that does not fit; return where everything does.
@@ -149,27 +156,36 @@ class Comparison:
 
 
 def compare(
-    table: Mapping[str, Parameter], stored: Mapping[str, StoredTensor], *, unwrap: bool = False
+    table: Mapping[str, Parameter],
+    stored: Mapping[str, StoredTensor],
+    *,
+    unwrap: bool = False,
+    prefix: str = "",
 ) -> Comparison:
     """Set the stored tensors beside the table.
 
     Args:
-        table: from ``architecture.parameters``.
+        table: from ``architecture.parameters``, or a model's own.
         stored: the checkpoint's own names -> tensors.
         unwrap: take a wrapper's prefix (``module.``, ``model.``) off the names.
+        prefix: what stands in the table before the names that checkpoints use, where somebody keeps a model of the
+            family under an attribute of another name (``"encoder."``). Stored names may begin with it, too.
 
     Raises:
         CorruptFile: one tensor is stored twice, under an old and a new name.
     """
-    result = Comparison(table, wrapper=_wrapper(stored))
-    by_short_name = {name.removeprefix(BACKBONE_PREFIX): parameter for name, parameter in table.items()}
+    result = Comparison(table, wrapper=_wrapper(stored), prefix=prefix)
+    by_short_name = {result.short(name): parameter for name, parameter in table.items()}
     sources: dict[str, str] = {}
     for stored_name, tensor in stored.items():
-        name = canonical_name(stored_name.removeprefix(result.wrapper) if unwrap else stored_name)
+        name = (stored_name.removeprefix(result.wrapper) if unwrap else stored_name).removeprefix(prefix)
+        if name.removeprefix(BACKBONE_PREFIX) not in by_short_name:
+            name = canonical_name(name)
         parameter = by_short_name.get(name.removeprefix(BACKBONE_PREFIX))
+        in_head = parameter is not None and parameter.part in ("head", "own")
         if is_known_leftover(name):
             result.buffers.append(stored_name)
-        elif parameter is None or (parameter.part == "head" and name != parameter.name):
+        elif parameter is None or (in_head and name != parameter.name.removeprefix(prefix)):
             result.unexpected.append(stored_name)
             owners = heads_with(name)  # a head's own tensors never stand under the backbone's prefix
             if owners and (owners == ("pooler",) or not name.startswith(BACKBONE_PREFIX)):
@@ -216,7 +232,7 @@ def _agree(copy: StoredTensor, source: StoredTensor) -> bool:
 
 
 def _problem(parameter: Parameter, tensor: StoredTensor) -> str:
-    if tensor.dtype not in FLOATS:
+    if tensor.dtype not in FLOATS and parameter.part != "own":
         return f"({tensor.dtype} in the file; expected one of {listed(FLOATS)})"
     if tensor.shape != parameter.shape:
         return f"({list(tensor.shape)} in the file; {list(parameter.shape)} by the config)"
@@ -229,11 +245,6 @@ def _wrapper(names: Iterable[str]) -> str:
         name.removesuffix(_ANCHOR).removesuffix(BACKBONE_PREFIX) for name in names if name.endswith(_ANCHOR)
     }
     return found.pop() if len(found) == 1 else ""
-
-
-def _module(name: str) -> str:
-    """The head that a tensor belongs to: ``lm_head``, ``classifier``, ``pooler``, ``qa_outputs``."""
-    return name.removeprefix(BACKBONE_PREFIX).partition(".")[0]
 
 
 def refuse_untrained(report: Mapping[str, Sequence[str]], source: object, head: str) -> None:

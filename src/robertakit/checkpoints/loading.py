@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from robertakit.architecture import Head, head_named, parameters
+from robertakit.architecture import Head, Parameter, head_named, parameters
 from robertakit.checkpoints.comparison import LoadingInfo, compare
 from robertakit.checkpoints.tensors import StoredTensor
 from robertakit.checkpoints.weight_files import StoredWeights, open_weights
@@ -12,7 +12,7 @@ from robertakit.errors import CorruptFile, TensorMismatch, listed
 from robertakit.files import SAVE_ID, Location, locate, read_json
 from robertakit.logging import get_logger
 
-__all__ = ["Weights", "load_weights"]
+__all__ = ["Weights", "fit_weights", "load_weights", "stored_weights"]
 
 _logger = get_logger(__name__)
 
@@ -68,21 +68,62 @@ def load_weights(
     """
     location = source if isinstance(source, Location) else locate(source)
     head = head_named(head) if isinstance(head, str) else head
+    return fit_weights(
+        stored_weights(location, use_safetensors=use_safetensors, variant=variant),
+        parameters(config, head, add_pooling_layer=add_pooling_layer),
+        place=str(location),
+        model=type(config).__name__.removesuffix("Config") + head.class_suffix,
+        strict=strict,
+        ignore_mismatched_sizes=ignore_mismatched_sizes,
+    )
+
+
+def stored_weights(
+    location: Location, *, use_safetensors: bool | None = None, variant: str | None = None
+) -> Weights:
+    """Open the weights of a place under the names that it stores; arguments and errors as of ``load_weights``."""
     stored = open_weights(location, use_safetensors=use_safetensors, variant=variant)
     _check_save(location, stored)
-    table = parameters(config, head, add_pooling_layer=add_pooling_layer)
-    comparison = compare(table, stored.tensors, unwrap=not strict)
-    model = type(config).__name__.removesuffix("Config") + head.class_suffix
-    what = f"the checkpoint in {location} does not fit {model}"
+    return stored.tensors
+
+
+def fit_weights(
+    stored: Weights,
+    table: Mapping[str, Parameter],
+    *,
+    place: str,
+    model: str,
+    strict: bool = True,
+    ignore_mismatched_sizes: bool = False,
+    prefix: str = "",
+) -> tuple[Weights, LoadingInfo]:
+    """Compare stored weights with the tensors of a model; what fits, and the report.
+
+    Args:
+        stored: stored name -> tensor.
+        table: every tensor of the model.
+        place: where the weights are from, for messages.
+        model: the model's class, for messages.
+        strict: as for ``load_weights``.
+        ignore_mismatched_sizes: as for ``load_weights``.
+        prefix: see ``compare``.
+
+    Raises:
+        TensorMismatch: missing, unexpected and misshapen tensors, all in one sentence.
+    """
+    comparison = compare(table, stored, unwrap=not strict, prefix=prefix)
+    what = f"the checkpoint in {place} does not fit {model}"
     if strict:
         comparison.refuse(what, ignore_mismatched_sizes=ignore_mismatched_sizes)
-    elif not any(table[name].part == "backbone" for name in comparison.found):
+    backbone = {name for name, parameter in table.items() if parameter.part == "backbone"}
+    if (backbone or set(table)).isdisjoint(comparison.found):
         raise TensorMismatch(
-            given=f"{what}: nothing of it fits, not even with strict=False; it stores {listed(stored.tensors, 5)}",
+            given=f"{what}: nothing of it fits{'' if strict else ', not even with strict=False'}; "
+            f"it stores {listed(stored, 5)}",
             expected=f"names such as {next(iter(table))}",
         )
     info = comparison.info()
-    _announce(info, location, model, comparison.disagreements())
+    _announce(info, place, model, comparison.disagreements())
     return comparison.found, info
 
 
@@ -99,7 +140,7 @@ def _check_save(location: Location, stored: StoredWeights) -> None:
         )
 
 
-def _announce(info: LoadingInfo, location: Location, model: str, disagreements: list[str]) -> None:
+def _announce(info: LoadingInfo, place: str, model: str, disagreements: list[str]) -> None:
     parts = list(disagreements)
     if info.suspicious:
         parts.append(
@@ -112,4 +153,4 @@ def _announce(info: LoadingInfo, location: Location, model: str, disagreements: 
             "train before you use their outputs"
         )
     if parts:
-        _logger.warning("%s: %s.", location, "; ".join(parts))
+        _logger.warning("%s: %s.", place, "; ".join(parts))
