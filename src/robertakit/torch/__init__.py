@@ -5,16 +5,12 @@ from robertakit.errors import require
 require("torch", extra="torch", needed_for="robertakit.torch")
 
 from robertakit.torch.cache import DynamicCache  # noqa: E402
-from robertakit.torch.classifiers import (  # noqa: E402
-    RobertaForMultipleChoice,
-    RobertaForQuestionAnswering,
-    RobertaForSequenceClassification,
-    RobertaForTokenClassification,
-)
 from robertakit.torch.encoder import RobertaModel  # noqa: E402
 from robertakit.torch.engine import Engine  # noqa: E402
 from robertakit.torch.language_models import RobertaForCausalLM, RobertaForMaskedLM  # noqa: E402
 from robertakit.torch.pretrained import RobertaPreTrainedModel  # noqa: E402
+from robertakit.torch.sequence_models import RobertaForMultipleChoice, RobertaForSequenceClassification  # noqa: E402
+from robertakit.torch.token_models import RobertaForQuestionAnswering, RobertaForTokenClassification  # noqa: E402
 from robertakit.torch.xlm_roberta import (  # noqa: E402
     XLMRobertaForCausalLM,
     XLMRobertaForMaskedLM,

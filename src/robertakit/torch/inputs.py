@@ -24,8 +24,8 @@ __all__ = [
     "check_lengths",
     "check_rows",
     "flatten_choices",
+    "labelled_tokens",
     "leading_shape",
-    "mask_for_labels",
     "packed_tokens",
     "position_ids",
     "read_inputs",
@@ -142,23 +142,35 @@ def packed_tokens(
     return attention_mask.bool()
 
 
-def mask_for_labels(config: RobertaConfig, attention_mask: Tensor, hidden: Tensor) -> Tensor:
-    """The mask as it is, or, where labels stand on tokens that it hides, one that keeps them in the batch.
+def labelled_tokens(
+    config: RobertaConfig,
+    attention_mask: Tensor | None,
+    head_mask: Tensor | None,
+    output_attentions: bool | None,
+    labelled: Tensor | None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the mask of a call and what `packed_tokens` says of it, seeing where its labels stand.
 
     Args:
         config: the model's.
-        attention_mask: (B, L), of a call that would be packed.
-        hidden: bool, any shape: labels that stand on hidden tokens.
+        attention_mask: (B, L) or (B, L, L), or None.
+        head_mask: as documented.
+        output_attentions: as documented.
+        labelled: (B, L) bool, the tokens that a label needs, or None.
 
     Returns:
-        The mask, or the same for each query, (B, L, L), which is computed at every position.
+        The mask as it is; or, where it hides a token that a label needs, the same mask for each query, (B, L, L),
+        which is computed at every position.
 
     Raises:
         InputError: such labels where packed attention was asked for.
     """
-    count = 0 if torch.compiler.is_compiling() else int(hidden.sum())
+    real = packed_tokens(config, attention_mask, head_mask, output_attentions)
+    if real is None or labelled is None or attention_mask is None or torch.compiler.is_compiling():
+        return attention_mask, real
+    count = int((labelled & ~real).sum())
     if not count:
-        return attention_mask
+        return attention_mask, real
     if config.attn_implementation == "packed":
         raise InputError(
             given=f"{count} labels on positions that attention_mask hides",
@@ -166,7 +178,7 @@ def mask_for_labels(config: RobertaConfig, attention_mask: Tensor, hidden: Tenso
             hint='set them to -100, or choose attn_implementation="sdpa"',
         )
     warn(f"{count} labels stand on positions that attention_mask hides; this batch is padded", stacklevel=4)
-    return attention_mask[:, None].expand(-1, attention_mask.shape[1], -1)
+    return attention_mask[:, None].expand(-1, attention_mask.shape[1], -1), None
 
 
 def position_ids(input_ids: Tensor, padding_idx: int, past_length: int = 0) -> Tensor:

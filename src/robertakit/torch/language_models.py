@@ -13,7 +13,7 @@ from robertakit.errors import ArgumentError, InputError
 from robertakit.outputs import CausalLMOutputWithCrossAttentions, MaskedLMOutput
 from robertakit.torch.cache import PastKeyValues
 from robertakit.torch.encoder import RobertaModel
-from robertakit.torch.inputs import leading_shape, mask_for_labels, packed_tokens
+from robertakit.torch.inputs import labelled_tokens, leading_shape
 from robertakit.torch.losses import check_token_labels, cross_entropy, next_tokens
 from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
 from robertakit.torch.rows import Rows
@@ -160,11 +160,13 @@ class RobertaForMaskedLM(_LanguageModel):
         if labels is not None:
             shape = leading_shape(input_ids, inputs_embeds)
             check_token_labels(labels, shape, self.config.vocab_size, self.check_inputs)
-        real = packed_tokens(self.config, attention_mask, head_mask, output_attentions)
-        if real is not None and attention_mask is not None and labels is not None:
-            hidden = labels.ne(IGNORED_LABEL) & ~real
-            attention_mask = mask_for_labels(self.config, attention_mask, hidden)
-            real = packed_tokens(self.config, attention_mask, head_mask, output_attentions)
+        attention_mask, real = labelled_tokens(
+            self.config,
+            attention_mask,
+            head_mask,
+            output_attentions,
+            None if labels is None else labels.ne(IGNORED_LABEL),
+        )
         out = self.roberta(
             input_ids,
             attention_mask,
@@ -181,7 +183,7 @@ class RobertaForMaskedLM(_LanguageModel):
         )
         kept = 0 if logits_to_keep is None else logits_to_keep
         logits, loss = self._logits_and_loss(out.last_hidden_state, real, labels, kept)
-        as_dict = bool(self.config.use_return_dict if return_dict is None else return_dict)
+        as_dict = self.config.use_return_dict if return_dict is None else return_dict
         return MaskedLMOutput[Tensor].answer({"loss": loss, "logits": logits} | out, as_dict=as_dict)
 
 
@@ -259,11 +261,13 @@ class RobertaForCausalLM(_LanguageModel):
                 raise ArgumentError(
                     given=f"labels and logits_to_keep={logits_to_keep}", expected="one of the two"
                 )
-        real = packed_tokens(self.config, attention_mask, head_mask, output_attentions)
-        if real is not None and attention_mask is not None and targets is not None:
-            hidden = targets.ne(IGNORED_LABEL) & ~real
-            attention_mask = mask_for_labels(self.config, attention_mask, hidden)
-            real = packed_tokens(self.config, attention_mask, head_mask, output_attentions)
+        attention_mask, real = labelled_tokens(
+            self.config,
+            attention_mask,
+            head_mask,
+            output_attentions,
+            None if targets is None else targets.ne(IGNORED_LABEL),
+        )
         out = self.roberta(
             input_ids,
             attention_mask,
@@ -280,6 +284,6 @@ class RobertaForCausalLM(_LanguageModel):
             return_dict=True,
         )
         logits, loss = self._logits_and_loss(out.last_hidden_state, real, targets, logits_to_keep)
-        as_dict = bool(self.config.use_return_dict if return_dict is None else return_dict)
+        as_dict = self.config.use_return_dict if return_dict is None else return_dict
         fields = {"loss": loss, "logits": logits} | out
         return CausalLMOutputWithCrossAttentions[Tensor].answer(fields, as_dict=as_dict)

@@ -1,15 +1,11 @@
 """XLM-RoBERTa in PyTorch: RoBERTa's models with another configuration class, and nothing else."""
 
 from robertakit.configuration import XLMRobertaConfig
-from robertakit.torch.classifiers import (
-    RobertaForMultipleChoice,
-    RobertaForQuestionAnswering,
-    RobertaForSequenceClassification,
-    RobertaForTokenClassification,
-)
 from robertakit.torch.encoder import RobertaModel
 from robertakit.torch.language_models import RobertaForCausalLM, RobertaForMaskedLM
 from robertakit.torch.pretrained import RobertaPreTrainedModel
+from robertakit.torch.sequence_models import RobertaForMultipleChoice, RobertaForSequenceClassification
+from robertakit.torch.token_models import RobertaForQuestionAnswering, RobertaForTokenClassification
 
 __all__ = [
     "XLMRobertaForCausalLM",
