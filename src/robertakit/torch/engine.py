@@ -18,9 +18,9 @@ from robertakit.batch import Batch, longest_input
 from robertakit.configuration import take_config
 from robertakit.engine import Limits, ModelEngine
 from robertakit.errors import InputError
-from robertakit.torch.classifiers import RobertaClassificationHead, RobertaForSequenceClassification
 from robertakit.torch.encoder import RobertaModel
 from robertakit.torch.pretrained import RobertaPreTrainedModel
+from robertakit.torch.sequence_models import RobertaClassificationHead, RobertaForSequenceClassification
 
 __all__ = ["Engine", "in_eval_mode"]
 
@@ -33,8 +33,8 @@ _TOKENS_ON_CPU, _TOKENS_ELSEWHERE = 1024, 16_384
 class Engine(ModelEngine[RobertaPreTrainedModel]):
     """Runs a PyTorch model on packed batches; each sequence gives what it gives alone.
 
-    Encoders compute real tokens only. A decoder's batches are padded, since attention over packed tokens looks in both
-    directions.
+    An encoder computes real tokens only, unless its `attn_implementation` asks for padded attention ("eager", "sdpa").
+    A decoder's batches are padded, since attention over packed tokens looks in both directions.
 
     Args:
         model: one of the seven models, or one made of them; it is left in the mode (`train()`, `eval()`) that it is
@@ -139,8 +139,8 @@ class Engine(ModelEngine[RobertaPreTrainedModel]):
 def _states(model: RobertaPreTrainedModel, batch: Batch) -> Tensor:
     """The encoder's last rows, (T, W)."""
     backbone = cast(RobertaModel, getattr(model, model.base_model_prefix, model))
-    device = model.device
-    if not model.config.is_decoder:
+    config, device = model.config, model.device
+    if not config.is_decoder and config.attn_implementation in (None, "packed"):
         return backbone.encode_packed(
             _tensor(batch.input_ids, device),
             _tensor(batch.position_ids, device),
@@ -149,8 +149,9 @@ def _states(model: RobertaPreTrainedModel, batch: Batch) -> Tensor:
         )
     given = _padded(batch, model)
     if not given["attention_mask"].numel():
-        return torch.zeros(0, model.config.hidden_size, dtype=model.dtype, device=device)
-    padded = backbone(**given, use_cache=False, return_dict=True).last_hidden_state
+        return torch.zeros(0, config.hidden_size, dtype=model.dtype, device=device)
+    quiet = {"use_cache": False, "output_attentions": False, "output_hidden_states": False}
+    padded = backbone(**given, **quiet, return_dict=True).last_hidden_state
     states: Tensor = padded[given["attention_mask"].bool()]
     return states
 
