@@ -34,6 +34,7 @@ FLOORS = {
     "tokenizers": 3,
     "checkpoints": 3,
     "engine": 3,
+    "generation": 3,
     "model_card": 4,
     "numpy": 4,
     "conversion": 5,

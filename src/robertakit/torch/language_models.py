@@ -13,6 +13,7 @@ from robertakit.errors import ArgumentError, InputError
 from robertakit.outputs import CausalLMOutputWithCrossAttentions, MaskedLMOutput
 from robertakit.torch.cache import PastKeyValues
 from robertakit.torch.encoder import RobertaModel
+from robertakit.torch.generation import GenerationMixin
 from robertakit.torch.inputs import labelled_tokens, leading_shape
 from robertakit.torch.losses import check_token_labels, cross_entropy, next_tokens
 from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
@@ -187,7 +188,7 @@ class RobertaForMaskedLM(_LanguageModel):
         return MaskedLMOutput[Tensor].answer({"loss": loss, "logits": logits} | out, as_dict=as_dict)
 
 
-class RobertaForCausalLM(_LanguageModel):
+class RobertaForCausalLM(GenerationMixin, _LanguageModel):
     """The model with the head that predicts the next word; with `is_decoder` a token sees only those before it.
 
     Example:
