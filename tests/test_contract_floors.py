@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # The place of a file is the first part of its path inside the package; a place imports from lower floors and itself.
 FLOORS = {
+    "aliases": 1,
     "errors": 1,
     "exports": 1,
     "files": 1,
@@ -52,6 +53,7 @@ FLOORS = {
 }
 # Imports between neighbours on one floor: (who, whom).
 NEIGHBOURS = {
+    ("exports", "aliases"),
     ("files", "errors"),
     ("files", "hub"),
     ("hub", "errors"),

@@ -3,7 +3,9 @@
 Names are resolved on first use, so that ``import robertakit`` imports nothing else.
 """
 
-from robertakit.exports import lazily
+import sys
+
+from robertakit.exports import Aliases, lazily
 
 # Type checkers take this for typing's, whose import would cost the time that this file saves.
 TYPE_CHECKING = False
@@ -89,6 +91,7 @@ _OPTIONAL = {
     ),
 }
 _SUBMODULES = (
+    "aliases",
     "architecture",
     "auto",
     "batch",
@@ -107,3 +110,5 @@ _SUBMODULES = (
     "torch",
 )
 __getattr__, __dir__, __all__ = lazily(__name__, _HOMES, _SUBMODULES, _OPTIONAL)
+if Aliases not in sys.meta_path:
+    sys.meta_path.append(Aliases)

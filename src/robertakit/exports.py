@@ -11,8 +11,9 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from importlib.machinery import ModuleSpec
 
-__all__ = ["lazily"]
+__all__ = ["Aliases", "lazily"]
 
 
 def lazily(
@@ -38,7 +39,7 @@ def lazily(
     home_of = always | {name: home for home, names in (optional or {}).items() for name in names}
 
     def find(name: str) -> object:
-        if name in submodules:
+        if name in submodules or Aliases.find_spec(f"{package}.{name}"):
             return _import(f"{package}.{name}")
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
@@ -50,6 +51,22 @@ def lazily(
         return sorted({*vars(sys.modules[package]), *home_of, *submodules})
 
     return find, names, sorted(always)
+
+
+class Aliases:
+    """Finds what no file is found for: `robertakit.aliases` has the other names of our modules.
+
+    Stands at the end of ``sys.meta_path``, so that only names without a file come here.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Return the spec of an alias, or None: Python's finders are asked so."""
+        if not name.startswith("robertakit."):
+            return None
+        from robertakit.aliases import spec_of  # here: it is needed by who imports such a name
+
+        return spec_of(name)
 
 
 def _import(name: str) -> object:

@@ -232,8 +232,16 @@ def test_the_block_shows_the_same_with_transformers(
     """What the small checkpoints answer is what the reference makes of them, not what we do."""
     transformers = pytest.importorskip("transformers")
     block = blocks[name]
-    if transformers.__version__ < "5" and not block.cannot_run:
-        run_python(block, as_ours(block.code, gpu=has_gpu(), library="transformers"))
+    code = as_ours(block.code, gpu=has_gpu(), library="transformers")
+    # 5's tokenizer of RoBERTa keeps the space before <mask> as a token, so that its ids are one longer, too.
+    newer = transformers.__version__ >= "5" and "RobertaForMaskedLM" in code
+    if block.cannot_run or newer:
+        with pytest.raises(
+            pytest.fail.Exception, match=r"size of tensor a .* must match the size of tensor b"
+        ):
+            run_python(block, code)
+    else:
+        run_python(block, code)
 
 
 def test_the_three_ways_in_agree(

@@ -1,0 +1,115 @@
+"""Import lines as people write them, with our name in place of the reference's: each of them works by itself.
+
+Collected from public code that uses RoBERTa and XLM-RoBERTa: scripts, custom heads, configurations of services.
+"""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+#: Lines that need no framework: the bare install has them.
+BARE = """
+import robertakit
+import robertakit as hf
+from robertakit import *
+from robertakit import logging
+from robertakit import set_seed
+from robertakit import set_seed as set_seed_func
+from robertakit import pipeline
+from robertakit import pipeline, AutoTokenizer
+from robertakit import AutoConfig, AutoTokenizer
+from robertakit import RobertaConfig, RobertaTokenizer, RobertaTokenizerFast
+from robertakit import XLMRobertaTokenizer, XLMRobertaTokenizerFast, XLMRobertaConfig
+from robertakit import PretrainedConfig, PreTrainedTokenizer, PreTrainedTokenizerFast
+from robertakit import PreTrainedTokenizerBase, BatchEncoding, AddedToken
+from robertakit import RobertaTokenizerFast, BatchEncoding
+from robertakit import AutoModelForMaskedLM, AutoTokenizer, FillMaskPipeline
+from robertakit import AutoModelForSequenceClassification, AutoTokenizer, AutoConfig
+from robertakit import AutoModelForTokenClassification, AutoModelForQuestionAnswering, AutoModelForMultipleChoice
+from robertakit.modeling_outputs import SequenceClassifierOutput
+from robertakit.modeling_outputs import ModelOutput, BaseModelOutputWithPoolingAndCrossAttentions, MaskedLMOutput
+from robertakit.modeling_outputs import MultipleChoiceModelOutput, TokenClassifierOutput
+from robertakit.utils import logging
+from robertakit.utils import logging as transformers_logging
+from robertakit.utils import ModelOutput, logging
+from robertakit.file_utils import ModelOutput
+from robertakit.configuration_utils import PretrainedConfig
+from robertakit.models.roberta.configuration_roberta import RobertaConfig
+from robertakit.models.roberta.tokenization_roberta import RobertaTokenizer
+from robertakit.models.xlm_roberta.tokenization_xlm_roberta_fast import XLMRobertaTokenizerFast
+from robertakit.tokenization_utils_base import BatchEncoding, PaddingStrategy, PreTrainedTokenizerBase
+from robertakit.tokenization_utils_base import TruncationStrategy
+from robertakit.tokenization_utils import PreTrainedTokenizer, AddedToken
+from robertakit.trainer_utils import set_seed
+""".strip().splitlines()
+TORCH = """
+from robertakit import RobertaModel
+from robertakit import RobertaModel, PreTrainedModel
+from robertakit import RobertaModel, RobertaPreTrainedModel
+from robertakit import RobertaModel, RobertaTokenizer, RobertaConfig
+from robertakit import RobertaForSequenceClassification, RobertaTokenizerFast
+from robertakit import RobertaForMaskedLM, RobertaForCausalLM, RobertaForMultipleChoice
+from robertakit import RobertaForTokenClassification, RobertaForQuestionAnswering
+from robertakit import XLMRobertaModel, XLMRobertaTokenizer, XLMRobertaConfig
+from robertakit import XLMRobertaForSequenceClassification, XLMRobertaForTokenClassification
+from robertakit import XLMRobertaForMaskedLM, XLMRobertaForCausalLM
+from robertakit import XLMRobertaForMultipleChoice, XLMRobertaForQuestionAnswering
+from robertakit import PretrainedConfig, PreTrainedModel, PreTrainedTokenizer
+from robertakit.modeling_utils import PreTrainedModel
+from robertakit.activations import ACT2FN
+from robertakit.activations import get_activation
+from robertakit.models.roberta.modeling_roberta import *
+from robertakit.models.roberta.modeling_roberta import RobertaModel
+from robertakit.models.roberta.modeling_roberta import RobertaPreTrainedModel, RobertaClassificationHead
+from robertakit.models.roberta.modeling_roberta import RobertaPreTrainedModel, RobertaModel, RobertaLMHead
+from robertakit.models.roberta.modeling_roberta import RobertaClassificationHead, SequenceClassifierOutput
+from robertakit.models.roberta.modeling_roberta import RobertaEmbeddings, RobertaLayer, RobertaEncoder, RobertaPooler
+from robertakit.models.roberta import RobertaModel
+from robertakit.models.xlm_roberta import modeling_xlm_roberta
+from robertakit.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaModel
+from robertakit.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLMHead, XLMRobertaPreTrainedModel
+from robertakit.models.xlm_roberta.modeling_xlm_roberta import create_position_ids_from_input_ids
+from robertakit.modeling_roberta import RobertaModel, RobertaLMHead, RobertaClassificationHead
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("line", BARE)
+def test_the_line_works_in_the_bare_install(line: str) -> None:
+    exec(line, {})
+
+
+@pytest.mark.parametrize("line", TORCH)
+def test_the_line_works_with_pytorch(line: str) -> None:
+    pytest.importorskip("torch")
+    exec(line, {})
+
+
+def test_the_bare_lines_import_no_framework() -> None:
+    """Nor do they need that anything was imported before: all of them in one fresh interpreter, in reverse."""
+    code = "\n".join(
+        [*reversed(BARE), "import sys; print(*{'torch', 'tensorflow', 'jax'} & set(sys.modules))"]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+def test_the_names_are_one_object_wherever_they_are_imported_from() -> None:
+    pytest.importorskip("torch")
+    root = importlib.import_module("robertakit")
+    for line in [*BARE, *TORCH]:
+        names: dict[str, object] = {}
+        exec(line, {}, names)
+        for name, value in names.items():
+            if isinstance(value, type) and name in dir(root):
+                assert value is getattr(root, name), line
