@@ -16,10 +16,11 @@ from robertakit.architecture import (
     initial_weights,
     is_known_leftover,
     kept_heads,
+    model_class_name,
     parameters,
     problem_type,
 )
-from robertakit.errors import ArgumentError
+from robertakit.errors import ArgumentError, InputError
 
 
 def small(**changes: object) -> RobertaConfig:
@@ -127,6 +128,20 @@ def test_what_decays_and_what_may_be_quantised() -> None:
 @pytest.mark.parametrize("head", HEADS.values(), ids=lambda head: head.name)
 def test_heads_by_class_name(prefix: str, head: object) -> None:
     assert head_named(f"{prefix}{head.class_suffix}") is head  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_class_names_of_model_types(head: str) -> None:
+    suffix = HEADS[head].class_suffix
+    assert (
+        model_class_name("roberta", head) == model_class_name("roberta", head, "numpy") == f"Roberta{suffix}"
+    )
+    assert model_class_name("xlm-roberta", HEADS[head], "tensorflow") == f"TFXLMRoberta{suffix}"
+    assert model_class_name("camembert", f"Camembert{suffix}", "jax") == f"FlaxRoberta{suffix}"
+    with pytest.raises(
+        InputError, match=r"model_type 'bert'; expected one of camembert, roberta, xlm-roberta"
+    ):
+        model_class_name("bert", head)
 
 
 def test_an_unknown_head_is_named() -> None:

@@ -6,7 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -81,10 +81,50 @@ def test_model_and_tokenizer_that_are_loaded(fill: FillMaskPipeline) -> None:
     assert again(TEXT) == fill(TEXT)
     again = FillMaskPipeline(model=fill.model, tokenizer=fill.tokenizer, top_k=2)
     assert again(TEXT) == fill(TEXT)[:2]
-    with pytest.raises(ArgumentError, match="already loaded, with no tokenizer object"):
+    with pytest.raises(ArgumentError, match="already loaded, with no tokenizer"):
         pipeline("fill-mask", model=fill.engine)
-    with pytest.raises(ArgumentError, match="already loaded, with revision"):
-        pipeline("fill-mask", model=fill.engine, tokenizer=fill.tokenizer, revision="main")
+    for useless in (
+        {"revision": "main"},
+        {"config": RobertaConfig()},
+        {"model_kwargs": {"strict": False}},
+        {"token": "t"},
+    ):
+        with pytest.raises(
+            ArgumentError, match="already loaded, with (revision|config|strict|token); expected"
+        ):
+            pipeline("fill-mask", model=fill.engine, tokenizer=fill.tokenizer, **useless)
+
+
+def test_tokenizer_by_name_for_a_model_that_is_loaded(
+    tiny: Path, tmp_path: Path, fill: FillMaskPipeline
+) -> None:
+    shutil.copytree(tiny, tmp_path / "sub")
+    with_name = pipeline("fill-mask", fill.model, tokenizer=tiny, use_fast=False)
+    assert not with_name.tokenizer.is_fast
+    assert with_name(TEXT) == fill(TEXT)
+    elsewhere = pipeline("fill-mask", fill.model, tokenizer=tmp_path, model_kwargs={"subfolder": "sub"})
+    assert elsewhere(TEXT) == fill(TEXT)
+
+
+def test_a_loaded_model_keeps_its_engine_device_and_dtype(fill: FillMaskPipeline) -> None:
+    again = pipeline("fill-mask", fill.model, tokenizer=fill.tokenizer, engine="numpy", framework="np", device=-1,
+                     dtype="float32")  # fmt: skip
+    assert again(TEXT) == fill(TEXT)
+    for arguments, kind, words in (
+        (
+            {"engine": "torch"},
+            ArgumentError,
+            r"engine 'torch' for a model of type \w+; expected its own, numpy",
+        ),
+        ({"device": 0}, InputError, "device='cuda:0' for the NumPy engine"),
+        (
+            {"torch_dtype": "float64"},
+            ArgumentError,
+            "dtype='float64' for a model that is already loaded, in float32",
+        ),
+    ):
+        with pytest.raises(kind, match=words):
+            pipeline("fill-mask", fill.model, tokenizer=fill.tokenizer, **arguments)
 
 
 def test_dtype_reaches_the_engine(tiny: Path, fill: FillMaskPipeline) -> None:
@@ -143,7 +183,14 @@ def test_model_kwargs_reach_the_loading(tiny: Path, tmp_path: Path) -> None:
         ({"engine": "abacus"}, InputError, "'abacus'; expected one of numpy, torch"),
         ({"engine": "numpy", "framework": "pt"}, ArgumentError, "two that agree"),
         ({"nonsense": 1}, ArgumentError, "nonsense=1 for fill-mask"),
-        ({"model": object()}, ArgumentError, "no tokenizer object"),
+        ({"model": object()}, ArgumentError, "already loaded, with no tokenizer"),
+        ({"dtype": "auto", "torch_dtype": "float32"}, ArgumentError, "dtype twice"),
+        ({"dtype": "float32", "model_kwargs": {"torch_dtype": "float64"}}, ArgumentError, "dtype twice"),
+        ({"token": "a", "model_kwargs": {"use_auth_token": "b"}}, ArgumentError, "token twice"),
+        ({"revision": "a", "model_kwargs": {"revision": "b"}}, ArgumentError, "revision twice"),
+        ({"device": 0, "model_kwargs": {"device_map": 1}}, ArgumentError, "device twice"),
+        ({"device": 0, "engine": "torch", "framework": "np"}, ArgumentError, "two that agree"),
+        ({"engine": "numpy", "dtype": "float16"}, ArgumentError, "'float16'; expected float32 or float64"),
     ],
 )
 def test_bad_arguments(tiny: Path, arguments: dict[str, object], kind: type[Exception], words: str) -> None:
@@ -156,14 +203,47 @@ def test_bad_arguments(tiny: Path, arguments: dict[str, object], kind: type[Exce
     [
         {"device": -1},
         {"device": "cpu"},
-        {"device_map": "auto"},
         {"device_map": {"": "cpu"}},
+        {"device": -1, "device_map": "auto"},
+        {"model_kwargs": {"device_map": "cpu"}},
         {"device": -1, "device_map": "cpu"},
     ],
 )
 def test_ways_to_name_the_processor(tiny: Path, device: dict[str, object]) -> None:
     with pipeline("fill-mask", tiny, **device) as fill:
         assert len(fill(TEXT)) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "device", "dtype"),
+    [
+        ({}, None, None),
+        ({"device_map": "auto"}, "auto", None),
+        ({"device_map": "auto", "device": 1}, "cuda:1", None),
+        ({"model_kwargs": {"device_map": {"": "cuda:3"}}, "device": 3}, "cuda:3", None),
+        ({"dtype": "auto"}, None, "auto"),
+        ({"dtype": np.float16}, None, "float16"),
+        ({"torch_dtype": "torch.bfloat16", "dtype": "bfloat16"}, None, "bfloat16"),
+        ({"model_kwargs": {"torch_dtype": "float16"}}, None, "float16"),
+    ],
+)
+def test_what_the_engine_is_told(
+    tiny: Path,
+    fill: FillMaskPipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: dict[str, object],
+    device: str | None,
+    dtype: str | None,
+) -> None:
+    told: dict[str, object] = {}
+
+    def load_engine(name: str, head: str, *, arguments: dict[str, object], **choice: object) -> object:
+        told.update(choice, **arguments)
+        return fill.engine
+
+    monkeypatch.setattr(sys.modules["robertakit.tasks.pipeline"], "load_engine", load_engine)
+    pipeline("fill-mask", tiny, **arguments)
+    assert (told["device"], told.get("dtype")) == (device, dtype)
 
 
 def test_where_a_checkpoint_is_concerns_model_and_tokenizer(
@@ -220,3 +300,107 @@ def test_no_framework_is_imported(tiny: Path) -> None:
 def test_registry_names_each_class_by_its_task() -> None:
     assert {name: kind.task for name, kind in TASKS.items()} == {name: name for name in TASKS}
     assert json.dumps(sorted(TASKS)) == '["fill-mask"]'
+
+
+# With PyTorch.
+
+
+@pytest.fixture(scope="module")
+def torch_fill(tiny: Path) -> Iterator[FillMaskPipeline]:
+    pytest.importorskip("torch", reason="PyTorch is not here")
+    with pipeline("fill-mask", tiny, framework="pt", device="cpu") as made:
+        yield made
+
+
+def same_answers(found: object, wanted: object) -> None:
+    assert [answer["token"] for answer in found] == [answer["token"] for answer in wanted]
+    scores = [[answer["score"] for answer in answers] for answers in (found, wanted)]
+    np.testing.assert_allclose(*scores, rtol=0, atol=1e-6)
+
+
+def test_torch_answers_in_the_reference_s_words(
+    tiny: Path, fill: FillMaskPipeline, torch_fill: FillMaskPipeline
+) -> None:
+    import torch
+
+    same_answers(torch_fill(TEXT), fill(TEXT))
+    assert isinstance(torch_fill.model, torch.nn.Module)
+    with pipeline("fill-mask", tiny, engine="torch", device=torch.device("cpu")) as again:
+        assert again(TEXT) == torch_fill(TEXT)
+    with pipeline("fill-mask", tiny, device_map="auto") as placed:
+        assert isinstance(placed.model, torch.nn.Module)
+        same_answers(placed(TEXT), fill(TEXT))
+    with pipeline("fill-mask", tiny, torch_dtype=torch.float32) as narrow:
+        assert not isinstance(narrow.model, torch.nn.Module)  # NumPy computes in float32 too
+
+
+def test_a_dtype_of_torch_s_own_asks_for_torch(
+    tiny: Path, tmp_path: Path, torch_fill: FillMaskPipeline
+) -> None:
+    import torch
+
+    with pipeline("fill-mask", tiny, torch_dtype=torch.bfloat16, device=-1) as half:
+        assert half.model.dtype == torch.bfloat16
+        score = half(TEXT)[0]["score"]
+        assert score == np.float32(score)  # softmax in float32
+        assert 0 < abs(score - torch_fill(TEXT)[0]["score"]) < 0.05
+        half.model.save_pretrained(tmp_path)
+    shutil.copy(tiny / "vocab.json", tmp_path)
+    shutil.copy(tiny / "merges.txt", tmp_path)
+    for dtype, wanted in ((None, torch.float32), ("auto", torch.bfloat16), ("float64", torch.float64)):
+        with pipeline("fill-mask", tmp_path, engine="torch", dtype=dtype, device=-1) as kept:
+            assert kept.model.dtype == wanted
+
+
+def test_a_torch_model_that_is_there(tiny: Path, torch_fill: FillMaskPipeline) -> None:
+    import torch
+
+    model, tokenizer = torch_fill.model, torch_fill.tokenizer
+    again = pipeline(
+        "fill-mask", model=model, tokenizer=tokenizer, device="cpu", torch_dtype=torch.float32, framework="pt"
+    )
+    assert again.model is model
+    assert again(TEXT) == torch_fill(TEXT)
+    assert pipeline(model=model, tokenizer=str(tiny))(TEXT) == torch_fill(TEXT)
+    for arguments, kind, words in (
+        ({"torch_dtype": torch.float16}, ArgumentError, "dtype='float16' for a model that is already loaded"),
+        ({"framework": "np"}, ArgumentError, "engine 'numpy' for a model of type RobertaForMaskedLM"),
+        ({"device": "cuda:9"}, InputError, "device='cuda:9', on which PyTorch computes nothing here"),
+    ):
+        with pytest.raises(kind, match=words):
+            pipeline("fill-mask", model=model, tokenizer=tokenizer, **arguments)
+
+
+def test_arguments_of_torch_s_loading(tiny: Path) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not here")
+    with pipeline("fill-mask", tiny, model_kwargs={"attn_implementation": "eager"}) as fill:
+        assert fill.model.config.attn_implementation == "eager"
+        assert type(fill.model).__module__.startswith("robertakit.torch")
+    with pytest.raises(ArgumentError, match="nonsense"):
+        pipeline("fill-mask", tiny, engine="torch", model_kwargs={"nonsense": 1})
+
+
+def test_with_torch_too_a_pipeline_pickles_and_serves_threads(torch_fill: FillMaskPipeline) -> None:
+    texts = [TEXT, "I love <mask> and I like pasta.", "The cat <mask> on the mat"]
+    expected = [torch_fill(text, targets=["Paris", "New York"]) for text in texts]
+    again = pickle.loads(pickle.dumps(torch_fill))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: again(texts[i % 3], targets=["Paris", "New York"]), range(30)))
+    assert found == [expected[i % 3] for i in range(30)]
+
+
+def test_a_larger_model_is_torch_s_where_it_is_installed(tmp_path: Path, tiny: Path) -> None:
+    """A model of 8.4 million parameters, told by its configuration."""
+    torch = pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+    config = RobertaConfig.from_pretrained(tiny)
+    config.intermediate_size = (1 << 23) // (2 * config.hidden_size * config.num_hidden_layers)
+    torch.RobertaForMaskedLM(config).save_pretrained(tmp_path)
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(tiny / name, tmp_path)
+    with (
+        pipeline("fill-mask", tmp_path) as fill,
+        pipeline("fill-mask", tmp_path, engine="numpy") as reference,
+    ):
+        assert isinstance(fill.model, torch.RobertaForMaskedLM)
+        assert not isinstance(reference.model, torch.RobertaForMaskedLM)
+        same_answers(fill(TEXT), reference(TEXT))

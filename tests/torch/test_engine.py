@@ -1,4 +1,4 @@
-"""PyTorch's engine: what it computes, how it leaves the model, devices and dtypes. All engines: `tests/test_engine.py`."""
+"""PyTorch's engine: what it computes, how it leaves the model, devices, dtypes. All engines: `tests/test_engine.py`."""
 
 import threading
 

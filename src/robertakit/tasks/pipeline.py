@@ -55,25 +55,30 @@ def pipeline(
 
     Args:
         task: ``"fill-mask"``. By default the task of the model's head.
-        model: folder, name on the Hub, model or engine; the model that ships with the package by default.
+        model: folder, name on the Hub, model or engine; the model that ships with the package by default. With a
+            model or an engine the tokenizer must be given, and nothing that tells how to load a model.
         config: a configuration, its folder or its name, in place of the model's own.
         tokenizer: a tokenizer, its folder or its name; the model's own by default.
         feature_extractor: None: the tasks here are on text.
         image_processor: None: the tasks here are on text.
         processor: None: the tasks here are on text.
         framework: ``"np"`` or ``"pt"``; by default see ``engine``.
-        revision: branch, tag or commit on the Hub, of model and tokenizer.
+        revision: branch, tag or commit on the Hub, of configuration, model and tokenizer.
         use_fast: take the fast tokenizer class, or the plain one.
         token: access token for the Hub; True for the stored one.
-        device: -1 or ``"cpu"``, an index of a GPU, a name such as ``"cuda:1"``.
-        device_map: ``"auto"``, a device, or ``{"": device}``; a model is never split.
-        dtype: of the computation, as the engine knows it: for NumPy float32 or float64. None or ``"auto"``
-            for the engine's own choice.
+        device: -1 or ``"cpu"``, an index of a GPU, a name such as ``"cuda:1"``, a ``torch.device``. By default the
+            first GPU where PyTorch computes and there is one; a model that is already loaded stays where it is.
+        device_map: ``"auto"`` (PyTorch, and a GPU, where there are), a device, or ``{"": device}``; a model is never
+            split.
+        dtype: of the computation: a dtype or its name, float32 by default. NumPy computes in float32 and float64,
+            PyTorch in bfloat16 and float16 too; ``"auto"`` is the dtype of the stored weights, which NumPy widens.
         trust_remote_code: None or False: nothing that comes with a checkpoint is ever run.
-        model_kwargs: further arguments of the engine's loading, for example ``{"strict": False}``.
+        model_kwargs: further arguments of the model's ``from_pretrained``, for example ``{"strict": False}``, and of
+            where to look for model and tokenizer, for example ``{"subfolder": "best"}``.
         pipeline_class: a class of one's own, derived from the task's.
         torch_dtype: the earlier name of ``dtype``.
-        engine: ``"numpy"`` or ``"torch"``; by default NumPy on the processor, PyTorch on a GPU.
+        engine: ``"numpy"`` or ``"torch"``; by default the one that `robertakit.auto.choose_engine` names: PyTorch for a
+            GPU, for half precision, and, where it is installed, for models above the size of the one in the package.
         batch_size: most texts of a batch; by default only ``batch_tokens`` bounds it.
         num_workers: threads that tokenize ahead of the engine.
         batch_tokens: most tokens of a batch; by default what suits the engine.
@@ -99,8 +104,6 @@ def pipeline(
         if other is not None:
             raise ArgumentError(given=f"a processor {other!r}", expected="None: the tasks here are on text")
     refuse_remote_code(trust_remote_code)
-    if isinstance(config, str | Path):
-        config = AutoConfig.from_pretrained(config)
     where_run = {
         "engine": engine,
         "framework": framework,
