@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +25,7 @@ ON_CI = os.environ.get("CI") == "true"
 # No test may read, fill or ask the Hub's cache of whoever runs it. Set before anything imports huggingface_hub.
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="robertakit-test-hub-")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["HF_HUB_DISABLE_XET"] = "1"  # a push by the protocol that our stand-in of the Hub speaks
 
 # No deadline: two busy cores say nothing about the code. On CI the same strings each time: what is found at home
 # by chance is kept as a case, and a change that has nothing to do with it is not stopped.
@@ -52,16 +54,44 @@ def golden() -> Path:
     return ROOT / "tests" / "golden"
 
 
-@pytest.fixture(scope="session")
-def replay() -> ModuleType:
-    """The harness ``tests/replay.py``."""
-    spec = importlib.util.spec_from_file_location("replay", ROOT / "tests" / "replay.py")
+def load_module(name: str) -> ModuleType:
+    """A module of this folder: the folder itself is on no path."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["replay"] = module  # its dataclass looks itself up
+    sys.modules[name] = module  # its dataclass looks itself up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def replay() -> ModuleType:
+    """The harness ``tests/replay.py``."""
+    return load_module("replay")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Any, None, None]:
+    """A stand-in of the Hub, empty (``tests/hub_stand_in.py``), and an environment that leads there."""
+    stand_in = load_module("hub_stand_in").StandIn()
+    # As if HF_ENDPOINT had been set before huggingface_hub was imported, which keeps what it finds then.
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", stand_in.endpoint)
+    address = stand_in.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    for module in ("constants", "file_download"):
+        monkeypatch.setattr(f"huggingface_hub.{module}.HUGGINGFACE_CO_URL_TEMPLATE", address, raising=False)
+    for variable in (
+        "HF_TOKEN",
+        "HF_HUB_CACHE",
+        "HUGGINGFACE_HUB_CACHE",
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+    ):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", stand_in.endpoint)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    yield stand_in
+    stand_in.close()
 
 
 def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -19,6 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # The place of a file is the first part of its path inside the package; a place imports from lower floors and itself.
 FLOORS = {
     "aliases": 1,
+    "archives": 1,
     "errors": 1,
     "exports": 1,
     "files": 1,
@@ -26,6 +27,7 @@ FLOORS = {
     "publishing": 1,
     "logging": 1,
     "configuration": 2,
+    "fairseq_settings": 2,
     "field_values": 2,
     "pretrained_config": 2,
     "outputs": 2,
@@ -60,6 +62,7 @@ NEIGHBOURS = {
     ("publishing", "errors"),
     ("publishing", "hub"),
     ("logging", "errors"),
+    ("pretrained_config", "fairseq_settings"),
     ("pretrained_config", "field_values"),
     ("configuration", "field_values"),
     ("configuration", "pretrained_config"),

@@ -1,17 +1,20 @@
-"""The Hub's protocol as a local stand-in speaks it, its cache, and the environment that leads there."""
+"""Downloads by the Hub's protocol, as a local stand-in speaks it; the cache, and the environment that leads there."""
 
-import hashlib
-import http.server
+from __future__ import annotations
+
 import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from robertakit.errors import NotFound
 from robertakit.files import locate
 
+if TYPE_CHECKING:
+    from hub_stand_in import StandIn
+
+NOBODY = "http://127.0.0.1:9"  # nobody listens on the discard port
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OLDER = "89abcdef0123456789abcdef0123456789abcdef"
 
@@ -23,106 +26,14 @@ def folder_of(path: Path, **files: str) -> Path:
     return path
 
 
-class StandIn:
-    """Serves repositories as the Hub does: HEAD and GET below ``/resolve/``, with its headers and error codes."""
-
-    def __init__(self) -> None:
-        self.files: dict[tuple[str, str, str], bytes] = {}
-        self.branches = {"main": COMMIT, "v1": OLDER}
-        self.requests: list[tuple[str, str]] = []
-        self.tokens: list[str | None] = []
-        self.gated: set[str] = set()
-        self.redirected = False
-        stand_in = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_HEAD(self) -> None:
-                stand_in.answer(self, with_body=False)
-
-            def do_GET(self) -> None:
-                stand_in.answer(self, with_body=True)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
-
-    def add(self, repository: str, filename: str, content: str, commit: str = COMMIT) -> None:
-        self.files[repository, commit, filename] = content.encode()
-
-    def answer(self, handler: http.server.BaseHTTPRequestHandler, *, with_body: bool) -> None:
-        self.requests.append((handler.command, handler.path))
-        self.tokens.append(handler.headers.get("Authorization"))
-        path = handler.path.partition("?")[0].removeprefix("/storage")
-        repository, found, rest = path.lstrip("/").partition("/resolve/")
-        revision, _, filename = rest.partition("/")
-        commit = self.branches.get(revision, revision)
-        known = {key[0] for key in self.files}
-        body = self.files.get((repository, commit, filename))
-        headers = {"X-Repo-Commit": commit}
-        status = 200
-        if repository in self.gated:
-            status, headers = 403, {"X-Error-Code": "GatedRepo"}
-        elif not found or repository not in known:
-            status, headers = 404, {"X-Error-Code": "RepoNotFound"}
-        elif commit not in {key[1] for key in self.files}:
-            status, headers = 404, {"X-Error-Code": "RevisionNotFound"}
-        elif body is None:
-            status, headers["X-Error-Code"] = 404, "EntryNotFound"
-        elif self.redirected and not handler.path.startswith("/storage"):
-            status, headers["Location"] = 302, f"{self.endpoint}/storage{path}"
-            headers |= {
-                "X-Linked-Etag": f'"{hashlib.sha256(body).hexdigest()}"',
-                "X-Linked-Size": str(len(body)),
-            }
-            body = b""
-        else:
-            headers["ETag"] = f'"{hashlib.sha1(body).hexdigest()}"'
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(body or b"")))
-        handler.end_headers()
-        if with_body and body:
-            handler.wfile.write(body)
-
-    def fetched(self) -> list[str]:
-        return [
-            path.rpartition("/")[2]
-            for command, path in self.requests
-            if command == "GET" and "/resolve/" in path
-        ]
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[StandIn]:
-    stand_in = StandIn()
-    for variable in (
-        "HF_TOKEN",
-        "HF_HUB_CACHE",
-        "HUGGINGFACE_HUB_CACHE",
-        "HF_HUB_OFFLINE",
-        "TRANSFORMERS_OFFLINE",
-    ):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("HF_ENDPOINT", stand_in.endpoint)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    stand_in.add("org/model", "config.json", '{"a": 1}')
-    stand_in.add("org/model", "model.safetensors", "weights")
-    stand_in.add("org/model", "tf_model.h5", "large and not asked for")
-    stand_in.add("org/model", "encoder/config.json", '{"b": 2}')
-    stand_in.add("org/model", "config.json", '{"a": 0}', OLDER)
-    yield stand_in
-    stand_in.close()
+@pytest.fixture(autouse=True)
+def models(hub: StandIn) -> None:
+    """What the Hub holds."""
+    hub.add("org/model", "config.json", '{"a": 1}')
+    hub.add("org/model", "model.safetensors", "weights")
+    hub.add("org/model", "tf_model.h5", "large and not asked for")
+    hub.add("org/model", "encoder/config.json", '{"b": 2}')
+    hub.add("org/model", "config.json", '{"a": 0}', OLDER)
 
 
 def test_only_what_is_asked_for_is_fetched_and_once(hub: StandIn, tmp_path: Path) -> None:
@@ -216,15 +127,41 @@ def test_offline_uses_the_cache_alone(hub: StandIn, monkeypatch: pytest.MonkeyPa
     assert len(hub.requests) == asked
 
 
-def test_unreachable_hub_serves_from_the_cache(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that the client makes between its attempts, in seconds; they are not made."""
+    made: list[float] = []
+    monkeypatch.setattr("time.sleep", made.append)
+    return made
+
+
+def test_unreachable_hub_serves_from_the_cache(
+    hub: StandIn, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
     locate("org/model")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens on the discard port
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # the client's pauses between its attempts
-    assert locate("org/model").require("config.json").read_text() == '{"a": 1}'
-    with pytest.raises(
-        NotFound, match=r"'org/other' was not found: no folder 'org/other', .* cannot be reached"
-    ):
+    monkeypatch.setenv("HF_ENDPOINT", NOBODY)
+    place = locate("org/model")
+    assert place.require("config.json").read_text() == '{"a": 1}'
+    assert pauses == []
+    assert [place.path_of(name) for name in ("vocab.json", "merges.txt", "tokenizer.json")] == [None] * 3
+    assert sum(pauses) < 2  # for all three together
+    with pytest.raises(NotFound, match="the Hub cannot be reached; leave out force_download"):
+        locate("org/model", force_download=True)
+
+
+def test_a_name_without_a_network_is_refused_soon(
+    hub: StandIn, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", NOBODY)
+    with pytest.raises(NotFound, match=r"no folder 'org/other', .* cannot be reached"):
         locate("org/other")
+    assert 0 < sum(pauses) < 2
+
+
+def test_a_short_failure_of_the_network_is_waited_for(hub: StandIn, pauses: list[float]) -> None:
+    hub.silent = 2
+    assert locate("org/model").require("config.json").read_text() == '{"a": 1}'
+    assert len(pauses) == 2
 
 
 def test_what_was_tried_is_said(hub: StandIn, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from robertakit.field_values import (
     string_keys,
 )
 from robertakit.files import SAVE_ID, Location, locate, read_json, take_where, text_writer, write_atomically
+from robertakit.publishing import PushToHub
 
 __all__ = ["CONFIG_FILE", "PretrainedConfig", "read_fields"]
 
@@ -43,7 +44,7 @@ _FLAGS = (
 ATTENTION_IMPLEMENTATIONS = (None, "eager", "sdpa", "packed")
 
 
-class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
+class PretrainedConfig(PushToHub):  # noqa: PLW1641  mutable, so it has no hash
     """What the configurations share: labels, flags, files. Mutable; checked when made and when a model is.
 
     Args:
@@ -422,14 +423,17 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: object
     ) -> None:
-        """Write ``config.json`` into a folder, which is made if need be; an old file is replaced whole."""
-        if push_to_hub or kwargs:
-            raise ArgumentError(
-                given="push_to_hub=True" if push_to_hub else f"unknown argument {next(iter(kwargs))!r}",
-                expected="a folder to write to",
-                hint="save, then call huggingface_hub.upload_folder",
-            )
+        """Write ``config.json`` into a folder, which is made if need be; an old file is replaced whole.
+
+        Args:
+            save_directory: the folder.
+            push_to_hub: upload the file, too.
+            **kwargs: of ``push_to_hub``, the method; ``repo_id`` is the folder's name by default.
+        """
+        publication = self._publication(save_directory, push_to_hub, kwargs)
         write_atomically(save_directory, {CONFIG_FILE: text_writer(self.to_json_string())})
+        if publication is not None:
+            publication.upload(save_directory, [CONFIG_FILE])
 
     def update(self, config_dict: Mapping[str, object]) -> None:
         """Set each field that is named. The next validation is the model's."""
@@ -449,11 +453,27 @@ class PretrainedConfig:  # noqa: PLW1641  mutable, so it has no hash
 
 
 def read_fields(location: Location) -> dict[str, object]:
-    """Return the fields of the configuration file at a place, or of the JSON file that was named."""
+    """Return the fields of the configuration file at a place, or of the JSON file that was named.
+
+    Where there is none and the weights are fairseq's, the settings in those are the configuration.
+    """
     named = location.filename if location.filename and location.filename.endswith(".json") else None
-    fields = _read_object(location.require(named or CONFIG_FILE))
+    path = location.path_of(named or CONFIG_FILE)
+    fields = _fairseq_fields(location) if path is None and named is None else None
+    if fields is None:
+        fields = _read_object(location.require(named or CONFIG_FILE))
     fields.pop(SAVE_ID, None)  # of the files, not of the model
-    return fields | {"_name_or_path": location.name}
+    return fields | {"_name_or_path": location.name, "_commit_hash": location.commit}
+
+
+def _fairseq_fields(location: Location) -> dict[str, object] | None:
+    from robertakit.fairseq_settings import FAIRSEQ_FILE, fairseq_fields  # here: most places have a config.json
+
+    named = location.filename if location.filename and location.filename.endswith(".pt") else None
+    path = location.path_of(named or FAIRSEQ_FILE)
+    if path is None:
+        return None
+    return fairseq_fields(path, sentencepiece=location.path_of("sentencepiece.bpe.model") is not None)
 
 
 def _read_object(path: Path) -> dict[str, object]:

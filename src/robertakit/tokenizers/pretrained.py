@@ -9,10 +9,12 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from robertakit.errors import ArgumentError, TokenizerError
+from robertakit.publishing import PushToHub
 from robertakit.tokenizers.added_tokens import AddedToken, added_token
 from robertakit.tokenizers.calling import CallMixin
 from robertakit.tokenizers.encoding import FIRST, SECOND
@@ -46,7 +48,7 @@ SETTINGS = frozenset(
 )
 
 
-class PreTrainedTokenizerBase(CallMixin):
+class PreTrainedTokenizerBase(PushToHub, CallMixin):
     """What all tokenizers share.
 
     Args of every class, beside its own:
@@ -221,6 +223,7 @@ class PreTrainedTokenizerBase(CallMixin):
         legacy_format: bool | None = None,
         filename_prefix: str | None = None,
         push_to_hub: bool = False,
+        **kwargs: object,
     ) -> tuple[str, ...]:
         """Save all files that ours and other libraries load, atomically.
 
@@ -228,24 +231,30 @@ class PreTrainedTokenizerBase(CallMixin):
             save_directory: the folder; made if it is not there.
             legacy_format: False leaves out the vocabulary files (fast classes), True leaves out `tokenizer.json`.
             filename_prefix: put before the names of the files, with a hyphen.
-            push_to_hub: False: nothing is uploaded from here.
+            push_to_hub: upload the files, too.
+            **kwargs: of `push_to_hub`, the method; `repo_id` is the folder's name by default.
 
         Returns:
             The paths.
 
         Raises:
-            ArgumentError: `push_to_hub=True`, or a layout that this tokenizer has not.
-            SaveFailed: the disk is full, or the folder cannot be written.
+            ArgumentError: a layout that this tokenizer has not, or an argument that is unknown.
+            SaveFailed: the disk is full, the folder cannot be written, or the Hub does not take the files.
         """
-        if push_to_hub:
-            raise ArgumentError(
-                given="push_to_hub=True",
-                expected="a folder to write to",
-                hint="save, then call huggingface_hub.upload_folder",
-            )
         from robertakit.tokenizers.saving import save
 
-        return save(self, save_directory, legacy_format, filename_prefix)
+        publication = self._publication(save_directory, push_to_hub, kwargs)
+        paths = save(self, save_directory, legacy_format, filename_prefix)
+        if publication is not None:
+            publication.upload(save_directory, [Path(path).name for path in paths])
+        return paths
+
+    def _obsolete(self, there: Collection[str], written: Collection[str]) -> list[str]:
+        from robertakit.tokenizers.loading import CONFIG
+        from robertakit.tokenizers.saving import STALE
+
+        prefix = next(name for name in written if name.endswith(CONFIG)).removesuffix(CONFIG)
+        return [prefix + name for name in STALE if prefix + name in there and prefix + name not in written]
 
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None

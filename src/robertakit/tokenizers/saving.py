@@ -17,6 +17,9 @@ from robertakit.tokenizers.options import LARGEST_LENGTH, UNKNOWN_LENGTH
 if TYPE_CHECKING:
     from robertakit.tokenizers.pretrained import PreTrainedTokenizerBase
 
+#: Files of an earlier save that would be read beside the new ones.
+STALE = (ADDED, WHOLE)
+
 
 def save(
     tokenizer: PreTrainedTokenizerBase,
@@ -47,7 +50,7 @@ def save(
             files[ADDED] = _json(beyond)
     if tokenizer.is_fast and legacy_format is not True:
         files[WHOLE] = tokenizer._tokenizer_json().encode()
-    stale = [name for name in (ADDED, WHOLE) if name not in files]
+    stale = [name for name in STALE if name not in files]
     return save_files(folder, files, prefix, stale)
 
 
