@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 
+import importlib.util
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -44,3 +48,15 @@ def ragged() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
         return torch.from_numpy(ids), torch.from_numpy((ids != config.pad_token_id).astype(np.int64))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def models(root) -> ModuleType:
+    """The module ``tests/torch_models.py``: models of every head, and calls of them."""
+    spec = importlib.util.spec_from_file_location("torch_models", root / "tests" / "torch_models.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["torch_models"] = module
+    spec.loader.exec_module(module)
+    return module
