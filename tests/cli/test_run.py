@@ -54,6 +54,27 @@ def test_documented_command(tiny: Path) -> None:
     assert ranked[0].split() == ["68.8", "%", "Paris"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "tolerance"),
+    [
+        (["--engine", "torch"], 0.05),
+        (["--engine", "torch", "--device", "cpu", "--dtype", "float64"], 0.05),
+        (["--device", "auto"], 0.05),
+        (["--dtype", "bfloat16"], 2),
+    ],
+)
+def test_pytorch_by_the_options(tiny: Path, arguments: list[str], tolerance: float) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not here")
+    found = run(tiny, *arguments, "--format", "json", text=PARIS)
+    assert (found.returncode, found.stderr) == (0, "")
+    answers = json.loads(found.stdout)["output"]
+    with pipeline("fill-mask", tiny) as fill:
+        wanted = fill(PARIS)
+    assert answers[0]["token_str"] == wanted[0]["token_str"]
+    assert abs(answers[0]["score"] - wanted[0]["score"]) < tolerance / 100
+    assert answers != wanted  # another engine's last digits
+
+
 def test_json_lines_are_the_answers_of_the_pipeline_in_order(tiny: Path) -> None:
     texts = [PARIS, PIZZA, "The <mask> of <mask> is Paris.", "今日はとても<mask>天気です。"] * 5
     done = run(tiny, "--format", "json", "--top-k", 3, "--batch-tokens", 40, text="\n".join(texts))

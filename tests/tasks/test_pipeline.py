@@ -90,7 +90,7 @@ def test_model_and_tokenizer_that_are_loaded(fill: FillMaskPipeline) -> None:
         {"token": "t"},
     ):
         with pytest.raises(
-            ArgumentError, match="already loaded, with (revision|config|strict|token); expected"
+            ArgumentError, match=r"already loaded, with (revision|config|strict|token); expected"
         ):
             pipeline("fill-mask", model=fill.engine, tokenizer=fill.tokenizer, **useless)
 

@@ -50,9 +50,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--config", help="folder or name of another configuration")
     model.add_argument("--tokenizer", help="folder or name of another tokenizer")
     model.add_argument("--revision", help="branch, tag or commit on the Hub")
-    model.add_argument("--device", default="-1", help="-1 or cpu, an index of a GPU, or a name (default: -1)")
-    model.add_argument("--engine", help="numpy or torch (default: numpy on the processor, torch on a GPU)")
-    model.add_argument("--dtype", help="of the computation, for example float64")
+    model.add_argument(
+        "--device",
+        default="-1",
+        help="-1 or cpu, an index of a GPU, a name, or auto (default: -1, the processor)",
+    )
+    model.add_argument(
+        "--engine",
+        help="numpy or torch (default: torch on a GPU, in half precision and, if installed, for larger models)",
+    )
+    model.add_argument(
+        "--dtype",
+        help="of the computation: float32 (default) or float64, with torch bfloat16 or float16; auto: as stored",
+    )
     model.add_argument("--batch-tokens", type=int, metavar="N", help="most tokens of a batch")
     model.add_argument("--batch-size", type=int, metavar="N", help="most texts of a batch")
     task = parser.add_argument_group("task")
