@@ -55,6 +55,7 @@ FLOORS = {
 }
 # Imports between neighbours on one floor: (who, whom).
 NEIGHBOURS = {
+    ("archives", "errors"),
     ("exports", "aliases"),
     ("files", "errors"),
     ("files", "hub"),

@@ -12,8 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from robertakit.checkpoints.tensors import StoredTensor
-from robertakit.checkpoints.torch_files import read_torch_stream, read_torch_zip
+from robertakit.checkpoints.torch_files import read_torch_file
 from robertakit.errors import CorruptFile
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -29,10 +28,6 @@ DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-
-
-def read(path: Path, *, new: bool) -> dict[str, StoredTensor]:
-    return read_torch_zip(path) if new else read_torch_stream(path)
 
 
 def bits_of(value: torch.Tensor) -> bytes:
@@ -72,7 +67,7 @@ def test_what_torch_saves_comes_back(
 ) -> None:
     path = tmp_path_factory.mktemp("torch") / "pytorch_model.bin"
     torch.save(state, path, _use_new_zipfile_serialization=new)
-    tensors = read(path, new=new)
+    tensors = read_torch_file(path)
     assert list(tensors) == list(state)
     for name, value in state.items():
         assert tensors[name].dtype == DTYPES[value.dtype]
@@ -87,14 +82,14 @@ def test_what_torch_saves_comes_back(
 def test_state_dict_of_a_module_with_its_metadata(tmp_path: Path, new: bool) -> None:
     module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
     torch.save(module.state_dict(), tmp_path / "a.bin", _use_new_zipfile_serialization=new)
-    tensors = read(tmp_path / "a.bin", new=new)
+    tensors = read_torch_file(tmp_path / "a.bin")
     assert tensors.keys() == module.state_dict().keys()
 
 
 def test_dtypes_that_came_later(tmp_path: Path) -> None:
     """They are saved as bytes with a dtype beside them (``_rebuild_tensor_v3``)."""
     torch.save({"a": torch.arange(5).to(torch.uint16)}, tmp_path / "a.bin")
-    tensor = read_torch_zip(tmp_path / "a.bin")["a"]
+    tensor = read_torch_file(tmp_path / "a.bin")["a"]
     assert tensor.dtype == "U16"
     assert tensor.bits.tolist() == [0, 1, 2, 3, 4]
 
@@ -111,12 +106,12 @@ def test_what_is_no_plain_state_dict_is_refused(tmp_path: Path, what: str, new: 
     }
     torch.save(things[what], tmp_path / "a.bin", _use_new_zipfile_serialization=new)
     with pytest.raises(CorruptFile):
-        read(tmp_path / "a.bin", new=new)
+        read_torch_file(tmp_path / "a.bin")
 
 
 def test_storages_are_mapped_not_copied(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1000)}, tmp_path / "a.bin")
-    value = read_torch_zip(tmp_path / "a.bin")["a"].read()
+    value = read_torch_file(tmp_path / "a.bin")["a"].read()
     assert not value.flags.owndata
     assert not value.flags.writeable
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from robertakit.checkpoints.weight_files import open_weights, read_weight_file, weight_names
-from robertakit.errors import CorruptFile, NotFound, UnsupportedFormat
+from robertakit.errors import CorruptFile, NotFound
 from robertakit.files import SAVE_ID, locate
 
 
@@ -73,8 +73,9 @@ def test_an_index_may_be_named_itself(checkpoints: Path) -> None:
     [
         (b"", CorruptFile, "is empty"),
         (b"version https://git-lfs.github.com/spec/v1\n", CorruptFile, "git lfs pull"),
-        (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, UnsupportedFormat, "HDF5"),
-        (b"<!DOCTYPE html>", CorruptFile, "neither safetensors nor"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, CorruptFile, "no whole HDF5 file"),
+        (b"\x81\xa1a\xc0", CorruptFile, r"no weights of Flax's \(a is no array\)"),
+        (b"<!DOCTYPE html>", CorruptFile, "of no format that is known"),
         (b"\x80\x05N.", CorruptFile, "is a pickle"),
     ],
 )

@@ -6,8 +6,6 @@ Names are settled here (legacy spellings, the backbone's prefix, wrappers, tied 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from robertakit.architecture import (
     BACKBONE_PREFIX,
     Parameter,
@@ -16,7 +14,7 @@ from robertakit.architecture import (
     heads_with,
     is_known_leftover,
 )
-from robertakit.checkpoints.tensors import FLOATS, StoredTensor
+from robertakit.checkpoints.tensors import FLOATS, StoredTensor, agree
 from robertakit.errors import CorruptFile, TensorMismatch, listed
 
 __all__ = ["Comparison", "LoadingInfo", "compare", "refuse_untrained"]
@@ -212,7 +210,7 @@ def _settle_ties(result: Comparison) -> None:
         if source is not None:
             copy = result.found.pop(name, None)
             if copy is not None and source in result.found:
-                if not _agree(copy, result.found[source]):
+                if not agree(copy, result.found[source]):
                     result.overruled[name] = source
             elif copy is not None and source not in result.misshapen:
                 result.found[source] = copy
@@ -220,15 +218,6 @@ def _settle_ties(result: Comparison) -> None:
     for name, parameter in result.table.items():
         if name not in known and parameter.tied_to not in known:
             result.missing.append(name)
-
-
-def _agree(copy: StoredTensor, source: StoredTensor) -> bool:
-    """Whether two tensors agree in 64 rows spread over them; training that had untied them changed every row."""
-    step = max(1, len(copy.bits) // 64)
-    ours, theirs = (
-        StoredTensor(tensor.dtype, tensor.bits[::step]).read(np.float64) for tensor in (copy, source)
-    )
-    return np.array_equal(ours, theirs, equal_nan=True)
 
 
 def _problem(parameter: Parameter, tensor: StoredTensor) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from robertakit.architecture import Head, Parameter, head_named, parameters
 from robertakit.checkpoints.comparison import LoadingInfo, compare
 from robertakit.checkpoints.tensors import StoredTensor
-from robertakit.checkpoints.weight_files import StoredWeights, open_weights
+from robertakit.checkpoints.weight_files import Container, StoredWeights, open_weights
 from robertakit.configuration import PretrainedConfig
 from robertakit.errors import CorruptFile, TensorMismatch, listed
 from robertakit.files import SAVE_ID, Location, locate, read_json
@@ -30,6 +30,7 @@ def load_weights(
     add_pooling_layer: bool = True,
     use_safetensors: bool | None = None,
     variant: str | None = None,
+    container: Container | None = None,
 ) -> tuple[Weights, LoadingInfo]:
     """Load the weights of one model, lazily, and compare them with what the configuration asks for.
 
@@ -44,14 +45,19 @@ def load_weights(
             lists everything in the report and warns once.
         ignore_mismatched_sizes: draw heads and poolers of another shape anew; the backbone is never pardoned.
         add_pooling_layer: whether the bare model has its pooler.
-        use_safetensors: True for safetensors only, False for ``.bin`` only, None for safetensors first.
+        use_safetensors: True for safetensors only, False for all but that, None for safetensors first.
         variant: for example ``"fp16"`` for ``model.fp16.safetensors``.
+        container: ``"safetensors"``, ``"bin"``, ``"h5"``, ``"msgpack"`` or ``"fairseq"``, and no other; None takes
+            the first of them that is there. The documented ``from_tf`` and ``from_flax`` are two of them
+            (``weight_files.container_asked``).
 
     Returns:
         Name in the model -> ``StoredTensor``, and what was found.
 
     Raises:
         NotFound, CorruptFile, UnsupportedFormat: the files.
+        DependencyError: HDF5 needs the extra ``convert``.
+        ArgumentError: ``use_safetensors`` and ``container`` contradict each other.
         TensorMismatch: missing, unexpected and misshapen tensors, all in one sentence.
 
     Example:
@@ -69,7 +75,7 @@ def load_weights(
     location = source if isinstance(source, Location) else locate(source)
     head = head_named(head) if isinstance(head, str) else head
     return fit_weights(
-        stored_weights(location, use_safetensors=use_safetensors, variant=variant),
+        stored_weights(location, use_safetensors=use_safetensors, variant=variant, container=container),
         parameters(config, head, add_pooling_layer=add_pooling_layer),
         place=str(location),
         model=type(config).__name__.removesuffix("Config") + head.class_suffix,
@@ -79,10 +85,14 @@ def load_weights(
 
 
 def stored_weights(
-    location: Location, *, use_safetensors: bool | None = None, variant: str | None = None
+    location: Location,
+    *,
+    use_safetensors: bool | None = None,
+    variant: str | None = None,
+    container: Container | None = None,
 ) -> Weights:
     """Open the weights of a place under the names that it stores; arguments and errors as of ``load_weights``."""
-    stored = open_weights(location, use_safetensors=use_safetensors, variant=variant)
+    stored = open_weights(location, use_safetensors=use_safetensors, variant=variant, container=container)
     _check_save(location, stored)
     return stored.tensors
 

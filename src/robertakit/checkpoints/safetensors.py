@@ -13,30 +13,17 @@ from typing import BinaryIO, TypeGuard
 
 import numpy as np
 
+from robertakit.archives.mapped import map_file
 from robertakit.checkpoints.tensors import BITS, ITEM_SIZES, MOST_VALUES, StoredTensor
 from robertakit.errors import CorruptFile, UnsupportedFormat
 
-__all__ = ["HEADER_LIMIT", "map_file", "read_safetensors", "write_safetensors"]
+__all__ = ["HEADER_LIMIT", "read_safetensors", "write_safetensors"]
 
 #: Longest header that is read. XLM-R XXL's has 140 kB; a longer one than this is made to fill the memory.
 HEADER_LIMIT = 3 << 19
 #: Most axes of a tensor.
 _MOST_AXES = 8
 _AGAIN = "fetch the file again"
-
-
-def map_file(path: Path) -> mmap.mmap:
-    """Map a whole file read-only.
-
-    Raises:
-        CorruptFile: no ordinary file, or an empty one.
-    """
-    if not path.is_file():  # a pipe or a device would block or never end
-        raise CorruptFile(given=f"'{path}' is no ordinary file")
-    with path.open("rb") as file:
-        if file.seek(0, 2) == 0:
-            raise CorruptFile(given=f"'{path}' is empty", hint=_AGAIN)
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:

@@ -13,7 +13,16 @@ from numpy.typing import DTypeLike, NDArray
 
 from robertakit.errors import CorruptFile, UnsupportedFormat, listed
 
-__all__ = ["BITS", "FLOATS", "ITEM_SIZES", "MOST_VALUES", "StoredTensor", "as_stored", "strided_view"]
+__all__ = [
+    "BITS",
+    "FLOATS",
+    "ITEM_SIZES",
+    "MOST_VALUES",
+    "StoredTensor",
+    "agree",
+    "as_stored",
+    "strided_view",
+]
 
 #: Name of a dtype (safetensors' spelling) -> NumPy type of its bits. BF16 has none in NumPy: its bits are u16.
 BITS: Final[dict[str, np.dtype[np.generic]]] = {
@@ -107,7 +116,8 @@ class StoredTensor:
                 hint="convert it first",
             )
         if self.dtype != "BF16":
-            return np.ascontiguousarray(bits, dtype) if bits.ndim else bits.astype(dtype)
+            # aligned too: msgpack puts values anywhere, and not every reader of raw memory minds that
+            return np.require(bits, dtype, ["C_CONTIGUOUS", "ALIGNED"])
         values = np.empty(bits.shape, np.float32 if dtype.itemsize <= 4 else dtype)
         flat, source = values.reshape(-1), np.ascontiguousarray(bits).reshape(-1)
         for start in range(0, flat.size, _CHUNK):
@@ -130,6 +140,22 @@ def as_stored(value: "NDArray[np.generic] | StoredTensor") -> StoredTensor:
         if bits == little and name != "BF16":
             return StoredTensor(name, array.astype(little, copy=False))
     raise UnsupportedFormat(given=f"an array of dtype {array.dtype}", expected=f"one of {listed(BITS)}")
+
+
+def agree(one: StoredTensor, other: StoredTensor) -> bool:
+    """Whether two tensors of one shape agree in 64 rows spread over them; training that parts copies changes every row.
+
+    Example:
+        >>> row = StoredTensor("F32", np.zeros(3, np.float32))
+        >>> agree(row, StoredTensor("F32", np.ones(3, np.float32)))
+        False
+    """
+    step = max(1, len(one.bits) // 64) if one.bits.ndim else 1
+    ours, theirs = (
+        StoredTensor(tensor.dtype, tensor.bits[::step] if tensor.bits.ndim else tensor.bits).read(np.float64)
+        for tensor in (one, other)
+    )
+    return np.array_equal(ours, theirs, equal_nan=True)
 
 
 def strided_view(

@@ -1,8 +1,9 @@
-"""A closed reader of the pickles in PyTorch's weight files. It can build tensors' descriptions and nothing else.
+"""A closed reader of the pickles in PyTorch's weight files. It can build descriptions of tensors and plain data.
 
 ``pickle`` is not used: its machine looks names up and calls what it finds. This one knows the opcodes that
 ``torch.save`` writes and about ten names, each with a function of its own here; any other name or opcode ends
-the reading. Opcodes are cut by the standard library's ``pickletools.genops``, which decodes and runs nothing.
+the reading. ``argparse.Namespace``, in which fairseq keeps settings, is one of them: a table of names and values.
+Opcodes are cut by the standard library's ``pickletools.genops``, which decodes and runs nothing.
 """
 
 import io
@@ -11,20 +12,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from robertakit.checkpoints.tensors import ITEM_SIZES
 from robertakit.errors import CorruptFile
 
-__all__ = ["BYTES_LIMIT", "StorageReference", "TensorReference", "read_pickle"]
+__all__ = ["BYTES_LIMIT", "Namespace", "Pickle", "StorageReference", "TensorReference", "read_pickle"]
 
 #: Most bytes of one pickle, and most opcodes. RoBERTa-large's state dict has 70 kB and 17,000.
 BYTES_LIMIT = 1 << 23
 _MOST_OPCODES = 200_000
-_HINT = "do not trust this file; robertakit reads tensors only and has run nothing of it"
+_HINT = "do not trust this file; robertakit reads tensors and settings only and has run nothing of it"
 
 
 @dataclass(frozen=True, slots=True)
 class StorageReference:
-    """What a pickle says about a storage: its key in the file, dtype, number of values, and bytes."""
+    """What a pickle says about a storage: its key in the file, dtype, number of values, and bytes.
+
+    Dtypes have safetensors' names. The dtype is the one that tensors see; an untyped storage is bytes beneath.
+    """
 
     key: str
     dtype: str
@@ -40,6 +43,28 @@ class TensorReference:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """Settings as fairseq saves them: what was an ``argparse.Namespace``, as a table of names and values."""
+
+    fields: dict[object, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Pickle:
+    """What one pickle says.
+
+    Attributes:
+        value: dictionaries, lists, tuples, numbers, texts, ``TensorReference`` and ``Namespace``.
+        length: bytes of the pickle.
+        storages: the storages that it names, by key.
+    """
+
+    value: object
+    length: int
+    storages: dict[str, StorageReference]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +87,7 @@ class _Refused(Exception):
     """A pickle that this machine does not take; becomes a CorruptFile that names the file."""
 
 
+#: Name of a storage class -> dtype. Another list than that of dtypes: these are the classes of PyTorch 0.4 to 2.
 _STORAGES: Final = {
     "DoubleStorage": "F64",
     "FloatStorage": "F32",
@@ -91,6 +117,19 @@ _DTYPES: Final = {
     "uint64": "U64",
     "float8_e4m3fn": "F8_E4M3",
     "float8_e5m2": "F8_E5M2",
+}
+#: Bytes of a value of a storage class.
+_ITEM_SIZES: Final = {
+    "F64": 8,
+    "I64": 8,
+    "F32": 4,
+    "I32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
 }
 
 
@@ -150,12 +189,14 @@ def _size(arguments: tuple[object, ...]) -> tuple[int, ...]:
 
 
 def _put(table: dict[object, object], key: object, value: object) -> None:
-    """Names only: a nested tuple, or a number of a million digits, as a key could be hashed for years."""
-    if not isinstance(key, str) or key in table:
+    """Names and counts only: a nested tuple, or a number of a million digits, could be hashed for years."""
+    if not (isinstance(key, str) or (type(key) is int and 0 <= key < 1 << 63)) or key in table:
         raise _Refused("a dictionary whose keys are no names, or one name twice")
     table[key] = value
 
 
+#: Named in the settings of fairseq's files. It is made empty and filled, as ``pickle`` does; nothing else is.
+_NAMESPACE: Final = _Name("argparse", "Namespace")
 #: The whole list of what a REDUCE may name.
 _FUNCTIONS: Final[dict[_Name, Callable[[tuple[object, ...]], object]]] = {
     _Name("collections", "OrderedDict"): _ordered_dict,
@@ -168,15 +209,15 @@ _FUNCTIONS: Final[dict[_Name, Callable[[tuple[object, ...]], object]]] = {
 
 
 def _name(module: object, name: object) -> object:
-    """Return what a global stands for: a function's name of the list above, or a dtype."""
+    """Return what a global stands for: a name of the lists above, or a dtype."""
     found = _Name(str(module), str(name))
-    if found in _FUNCTIONS:
+    if found in _FUNCTIONS or found == _NAMESPACE:
         return found
     if found.module in ("torch", "torch.cuda", "torch.storage") and found.name in _STORAGES:
         return _Dtype(_STORAGES[found.name])
     if found.module == "torch" and found.name in _DTYPES:
         return _Dtype(_DTYPES[found.name])
-    raise _Refused(f"it asks for {found}, which is no part of a tensor")
+    raise _Refused(f"it asks for {found}, which is no part of a tensor or of its settings")
 
 
 def _storage(identity: object) -> StorageReference:
@@ -188,18 +229,15 @@ def _storage(identity: object) -> StorageReference:
         raise _Refused("a storage that is a view of another (written by a PyTorch before 0.4)")
     if not isinstance(kind, _Dtype) or not isinstance(key, str):
         raise _Refused("a storage without type and key")
-    return StorageReference(key, kind.name, _count(size), _count(size) * ITEM_SIZES[kind.name])
+    return StorageReference(key, kind.name, _count(size), _count(size) * _ITEM_SIZES[kind.name])
 
 
-def read_pickle(data: bytes | memoryview, where: str) -> tuple[object, int]:
+def read_pickle(data: bytes | memoryview, where: str) -> Pickle:
     """Read one pickle from the start of some bytes.
 
     Args:
         data: the bytes; what follows the pickle is not looked at.
         where: what the bytes are, for the error.
-
-    Returns:
-        Dictionaries, lists, tuples, numbers, texts and ``TensorReference``; and the pickle's length in bytes.
 
     Raises:
         CorruptFile: the pickle asks for anything else, is cut, or is too large.
@@ -211,7 +249,7 @@ def read_pickle(data: bytes | memoryview, where: str) -> tuple[object, int]:
             if count >= _MOST_OPCODES:
                 raise _Refused(f"it has more than {_MOST_OPCODES:,} opcodes")
             machine.step(opcode.name, argument)
-        return machine.result(), stream.tell()
+        return Pickle(machine.result(), stream.tell(), machine.storages)
     except _Refused as refusal:
         raise CorruptFile(
             given=f"{where}: {refusal}", expected="a dictionary of tensors", hint=_HINT
@@ -255,6 +293,7 @@ class _Machine:
         self.stack: list[object] = []
         self.marks: list[int] = []
         self.memo: dict[int, object] = {}
+        self.storages: dict[str, StorageReference] = {}
 
     def result(self) -> object:
         (value,) = self.stack
@@ -288,9 +327,13 @@ class _Machine:
             name, module = stack.pop(), stack.pop()
             stack.append(_name(module, name))
         elif opcode == "BINPERSID":
-            stack.append(_storage(stack.pop()))
+            storage = _storage(stack.pop())
+            self.storages[storage.key] = storage
+            stack.append(storage)
         elif opcode == "REDUCE":
             self._reduce()
+        elif opcode == "NEWOBJ":
+            self._make_namespace()
         elif opcode == "BUILD":
             self._build()
         elif opcode not in ("PROTO", "FRAME", "STOP"):
@@ -332,12 +375,23 @@ class _Machine:
 
     def _reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
-        if not isinstance(function, _Name) or not isinstance(arguments, tuple):
+        called = _FUNCTIONS.get(function) if isinstance(function, _Name) else None
+        if called is None or not isinstance(arguments, tuple):
             raise _Refused("it calls something that is no function of tensors")
-        self.stack.append(_FUNCTIONS[function](arguments))
+        self.stack.append(called(arguments))
+
+    def _make_namespace(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if function != _NAMESPACE or arguments != ():
+            raise _Refused("it makes an object")
+        self.stack.append(Namespace({}))
 
     def _build(self) -> None:
-        """``_metadata`` of a state dict: versions of modules, which say nothing about values."""
+        """A namespace's fields; or ``_metadata`` of a state dict, versions of modules that say nothing of values."""
         state = self.stack.pop()
-        if not isinstance(state, dict) or not isinstance(self.stack[-1], dict):
+        target = self.stack[-1]
+        if not isinstance(state, dict) or not isinstance(target, dict | Namespace):
             raise _Refused("it builds an object")
+        if isinstance(target, Namespace):
+            for name, value in state.items():
+                _put(target.fields, name, value)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robertakit.checkpoints import pickles
-from robertakit.checkpoints.pickles import read_pickle
+from robertakit.archives import pickles
+from robertakit.archives.pickles import Namespace, read_pickle
 from robertakit.errors import CorruptFile
 
 PLAIN = st.recursive(
@@ -23,20 +23,19 @@ PLAIN = st.recursive(
 @given(value=PLAIN, protocol=st.integers(2, 5))
 def test_plain_data_comes_back_and_its_end_is_known(value: object, protocol: int) -> None:
     data = pickle.dumps(value, protocol)
-    assert read_pickle(data + b"more", "a") == (value, len(data))
+    found = read_pickle(data + b"more", "a")
+    assert (found.value, found.length, found.storages) == (value, len(data), {})
 
 
 @given(data=st.binary(max_size=200))
 def test_any_bytes_end_in_an_error_of_ours_or_in_plain_data(data: bytes) -> None:
     try:
-        value, length = read_pickle(data, "a")
+        found = read_pickle(data, "a")
     except CorruptFile:
         return
-    assert length <= len(data)
-    assert isinstance(
-        value,
-        type(None) | bool | int | float | str | bytes | list | tuple | dict | pickles._Name | pickles._Dtype,
-    )
+    assert found.length <= len(data)
+    plain = type(None) | bool | int | float | str | bytes | list | tuple | dict
+    assert isinstance(found.value, plain | Namespace | pickles._Name | pickles._Dtype)
 
 
 OPCODES = [opcode.code.encode("latin-1") for opcode in pickletools.opcodes]
@@ -53,9 +52,9 @@ def test_any_opcodes_end_in_an_error_of_ours_or_in_plain_data(pieces: list[bytes
 
 
 def test_ordered_dictionaries_of_both_pythons() -> None:
-    assert read_pickle(pickle.dumps(OrderedDict(a=1), 2), "a")[0] == {"a": 1}
+    assert read_pickle(pickle.dumps(OrderedDict(a=1), 2), "a").value == {"a": 1}
     of_python_2 = b"\x80\x02ccollections\nOrderedDict\n(](X\1\0\0\0aK\1eatR."  # the items as a list of lists
-    assert read_pickle(of_python_2.replace(b"](X", b"]](X"), "a")[0] == {"a": 1}
+    assert read_pickle(of_python_2.replace(b"](X", b"]](X"), "a").value == {"a": 1}
 
 
 def test_trap_18_nothing_but_tensors_can_be_named() -> None:
@@ -69,15 +68,20 @@ def test_trap_18_nothing_but_tensors_can_be_named() -> None:
         "torch._utils._rebuild_parameter",
     }
     assert {function.__module__ for function in pickles._FUNCTIONS.values()} == {
-        "robertakit.checkpoints.pickles"
+        "robertakit.archives.pickles"
     }
 
 
-@pytest.mark.parametrize("thing", [print, OrderedDict, ValueError, object(), {1: 2}, {("a",): 1}, {1, 2}, 1j])
+@pytest.mark.parametrize(
+    "thing",
+    [print, OrderedDict, ValueError, object(), {-1: 2}, {True: 2}, {2**63: 1}, {("a",): 1}, {1, 2}, 1j],
+)
 def test_everything_else_is_refused(thing: object) -> None:
     data = pickle.dumps({"a": thing}, 4)
     if thing is OrderedDict:  # named and not called: inert, and no tensor
-        assert str(read_pickle(data, "a")[0]["a"]) == "collections.OrderedDict"  # type: ignore[index]
+        assert str(read_pickle(data, "a").value["a"]) == "collections.OrderedDict"  # type: ignore[index]
         return
-    with pytest.raises(CorruptFile, match=r"^a: .*robertakit reads tensors only and has run nothing"):
+    with pytest.raises(
+        CorruptFile, match=r"^a: .*robertakit reads tensors and settings only and has run nothing"
+    ):
         read_pickle(data, "a")
