@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -15,6 +16,11 @@ import pytest
 import robertakit
 
 ROOT = Path(__file__).resolve().parent.parent
+#: What we accept beside the documented arguments, of RoBERTa's classes and of XLM-R's alike.
+ADDED = {
+    "RobertaForCausalLM.forward": {"logits_to_keep"},  # transformers 4.57 has it for other models
+    "RobertaForMaskedLM.forward": {"logits_to_keep"},
+}
 SIGNATURES = json.loads((ROOT / "tests" / "golden" / "signatures.json").read_text(encoding="utf-8"))
 
 
@@ -108,18 +114,32 @@ def test_configurations_and_tokenizers_are_there() -> None:
 
 @pytest.mark.parametrize(("class_name", "method"), documented(""))
 def test_signature_is_the_documented_one(class_name: str, method: str) -> None:
-    """Names, order and defaults; what we accept besides comes after them."""
+    """Names, order, defaults and kinds; what we accept besides has a name in ADDED, and is given by name alone."""
     wanted = SIGNATURES[class_name][method]["parameters"]
     found = list(inspect.signature(getattr(getattr(robertakit, class_name), method)).parameters.values())[1:]
-    plain = [(name, default) for name, default in wanted if not name.startswith("*")]
     ours = [
         (p.name, "<required>" if p.default is p.empty else repr(p.default))
         for p in found
         if p.kind is p.POSITIONAL_OR_KEYWORD
     ]
-    assert ours[: len(plain)] == plain
-    if any(name.startswith("**") for name, _ in wanted):
-        assert any(p.kind is p.VAR_KEYWORD for p in found)
+    assert ours == [(name, default) for name, default in wanted if not name.startswith("*")]
+    open_ended = {p.name for p in found if p.kind is p.VAR_KEYWORD}
+    assert open_ended == {name[2:] for name, _ in wanted if name.startswith("**")}
+    added = {p.name for p in found if p.kind is p.KEYWORD_ONLY}
+    assert added == ADDED.get(f"{class_name.removeprefix('XLM')}.{method}", set())
+    assert all(p.default is not p.empty for p in found if p.kind is p.KEYWORD_ONLY)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
+def test_the_models_of_pytorch_are_there() -> None:
+    """All seven of both families, each with the documented methods."""
+    wanted = {
+        name
+        for name, methods in SIGNATURES.items()
+        if "forward" in methods and not name.startswith(("TF", "Flax"))
+    }
+    assert len(wanted) == 14
+    assert wanted <= set(dir(robertakit))
 
 
 def test_each_module_imports_with_the_core_alone() -> None:
