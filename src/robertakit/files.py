@@ -265,6 +265,7 @@ def write_atomically(
     files: Mapping[str, Writer],
     *,
     remove: Iterable[str] = (),
+    approve: Callable[[Mapping[str, Path]], None] | None = None,
 ) -> None:
     """Write files into a folder so that a kill at any instant leaves all the old ones or all the new ones.
 
@@ -275,6 +276,8 @@ def write_atomically(
         folder: made if it is not there.
         files: plain file name -> function that writes its content.
         remove: names of files of an earlier save that go away, last.
+        approve: called with name -> path of the file as it is written and synced, under another name still; what it
+            raises ends the save, and leaves no trace of it.
 
     Raises:
         SaveFailed: the disk refused; the old files stand, or the next ``locate`` finishes the new ones.
@@ -287,6 +290,7 @@ def write_atomically(
     commit = folder / f".{save}{_COMMIT}"
     draft = _temporary(folder, commit.name[1:], save)
     content = {"files": list(files), "remove": [name for name in remove if name not in files]}
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     committed = False
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -296,6 +300,8 @@ def write_atomically(
             for name, write in files.items():
                 _write_durably(_temporary(folder, name, save), write, replaced=folder / name)
             _write_durably(draft, text_writer(json.dumps(content)), replaced=commit)
+            if approve is not None:
+                approve({name: _temporary(folder, name, save) for name in files})
             _sync_folder(folder)
             for name in files:  # another process that saves here may have cleaned them away
                 _temporary(folder, name, save).lstat()
@@ -304,6 +310,9 @@ def write_atomically(
         finally:
             if not committed:
                 _remove_temporaries(folder, save)
+                with suppress(OSError):
+                    for path in made:
+                        path.rmdir()
         _sync_folder(folder)
         _finish(folder, commit)
     except OSError as error:
