@@ -7,8 +7,8 @@ from warnings import warn
 from robertakit.batch import longest_input
 from robertakit.errors import ArgumentError, ConfigError, InputError, TooLong
 from robertakit.field_values import refuse_unknown
+from robertakit.generation.checks import as_ids, biased_sequences
 from robertakit.generation.config import GenerationConfig
-from robertakit.generation.fields import as_ids, biased_sequences
 from robertakit.pretrained_config import PretrainedConfig
 
 __all__ = ["Lengths", "check_tokens", "merge", "refuse_arguments", "split_keywords"]

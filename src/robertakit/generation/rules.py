@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from robertakit.generation.checks import as_ids, biased_sequences
 from robertakit.generation.config import GenerationConfig
-from robertakit.generation.fields import as_ids, biased_sequences
 from robertakit.generation.request import Lengths
 
 __all__ = ["TokenRules", "completed", "following"]

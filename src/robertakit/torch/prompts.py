@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from robertakit.errors import ArgumentError, BadShape, InputError
+from robertakit.generation.checks import as_ids
 from robertakit.generation.config import GenerationConfig
-from robertakit.generation.fields import as_ids
 from robertakit.pretrained_config import PretrainedConfig
 from robertakit.torch.cache import DynamicCache, read_cache
 from robertakit.torch.decoding import real_tokens

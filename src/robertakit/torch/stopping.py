@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from robertakit.errors import ArgumentError, BadShape
+from robertakit.generation.checks import as_ids
 from robertakit.generation.config import GenerationConfig
-from robertakit.generation.fields import as_ids
 
 __all__ = ["Decoder", "Stopping"]
 
