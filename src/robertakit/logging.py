@@ -4,6 +4,10 @@ Every logger of the package is a child of ``robertakit``. What they say goes to 
 application's own handlers instead where the root logger has some, so that nothing is said twice. At first
 warnings and errors are told; ``ROBERTAKIT_VERBOSITY``, or ``TRANSFORMERS_VERBOSITY``, names another level.
 
+Told here is what was found in data and checkpoints, a head that is newly initialised for one. What the caller's code
+should change, a retired name or an argument without effect, goes through Python's ``warnings``, which point at the
+line; ``captureWarnings(True)`` brings both together.
+
 Example:
     >>> from robertakit import logging
     >>> logging.set_verbosity_error()
@@ -15,7 +19,6 @@ Example:
 import logging
 import os
 import sys
-from functools import cache
 from logging import CRITICAL, DEBUG, ERROR, FATAL, INFO, NOTSET, WARN, WARNING
 
 from robertakit.errors import ArgumentError, listed
@@ -49,7 +52,6 @@ __all__ = [
     "set_verbosity_error",
     "set_verbosity_info",
     "set_verbosity_warning",
-    "warning_once",
 ]
 
 _LEVELS = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR, "critical": CRITICAL}
@@ -196,12 +198,6 @@ def captureWarnings(capture: bool) -> None:  # noqa: N802 (the standard library'
     logger.parent = _library if capture else logging.root
     logger.setLevel(NOTSET)  # its parent's, from now on
     logging.captureWarnings(capture)
-
-
-@cache
-def warning_once(logger: logging.Logger, message: str) -> None:
-    """Warn, once in a process for each message."""
-    logger.warning(message)
 
 
 def disable_progress_bar() -> None:
