@@ -223,6 +223,13 @@ def test_warnings_are_told_like_the_rest(
         warnings.warn("ours no more", stacklevel=1)
 
 
+def test_a_warning_that_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.get_logger("robertakit.example")
+    for message in ("a", "b", "a", "a"):
+        logging.warning_once(logger, f"{message} of {caplog}")
+    assert [record.message[0] for record in caplog.records] == ["a", "b"]
+
+
 def test_progress_of_downloads() -> None:
     from huggingface_hub.utils import are_progress_bars_disabled
 

@@ -19,6 +19,7 @@ Example:
 import logging
 import os
 import sys
+from functools import cache
 from logging import CRITICAL, DEBUG, ERROR, FATAL, INFO, NOTSET, WARN, WARNING
 
 from robertakit.errors import ArgumentError, listed
@@ -52,6 +53,7 @@ __all__ = [
     "set_verbosity_error",
     "set_verbosity_info",
     "set_verbosity_warning",
+    "warning_once",
 ]
 
 _LEVELS = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR, "critical": CRITICAL}
@@ -198,6 +200,12 @@ def captureWarnings(capture: bool) -> None:  # noqa: N802 (the standard library'
     logger.parent = _library if capture else logging.root
     logger.setLevel(NOTSET)  # its parent's, from now on
     logging.captureWarnings(capture)
+
+
+@cache
+def warning_once(logger: logging.Logger, message: str) -> None:
+    """Warn, once in a process for each message."""
+    logger.warning(message)
 
 
 def disable_progress_bar() -> None:
