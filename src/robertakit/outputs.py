@@ -4,7 +4,6 @@ No framework is imported here; each framework's package registers the classes (`
 its own tree utilities.
 """
 
-import dataclasses
 from collections import OrderedDict
 from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -51,10 +50,13 @@ class ModelOutput(OrderedDict[str, object], Generic[ArrayT]):
 
     #: All containers, for the tree utilities of a framework.
     registry: ClassVar[list[type["ModelOutput[object]"]]] = []
+    #: The documented fields, in order.
+    field_names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         registry: list[type[ModelOutput[ArrayT]]] = vars(ModelOutput)["registry"]
         registry.append(cls)
+        cls.field_names = tuple(cls.__annotations__)  # plain data: a compiler of graphs can follow it
 
     @classmethod
     def answer(
@@ -72,7 +74,7 @@ class ModelOutput(OrderedDict[str, object], Generic[ArrayT]):
             >>> MaskedLMOutput.answer({"loss": None, "logits": 1, "attentions": None, "x": 2}, as_dict=False)
             (1,)
         """
-        known = {name: fields[name] for name in fields if name in _field_names(cls)}
+        known = {name: fields[name] for name in fields if name in cls.field_names}
         if as_dict:
             return cls(known)
         own = [name for name in known if name not in _OF_BACKBONE]
@@ -84,7 +86,7 @@ class ModelOutput(OrderedDict[str, object], Generic[ArrayT]):
             self[name] = value
 
     def __post_init__(self) -> None:
-        names = _field_names(type(self))
+        names = self.field_names
         first = getattr(self, names[0])
         if len(self) <= 1 and _is_pairs(first):
             object.__setattr__(self, names[0], None)
@@ -94,7 +96,7 @@ class ModelOutput(OrderedDict[str, object], Generic[ArrayT]):
 
     def __setattr__(self, name: str, value: object) -> None:
         super().__setattr__(name, value)
-        names = _field_names(type(self))
+        names = self.field_names
         if name not in names:
             return
         if value is None:
@@ -109,7 +111,7 @@ class ModelOutput(OrderedDict[str, object], Generic[ArrayT]):
                     self.move_to_end(later)
 
     def __setitem__(self, name: str, value: object) -> None:
-        if name in _field_names(type(self)):
+        if name in self.field_names:
             setattr(self, name, value)
         elif value is not None:
             super().__setitem__(name, value)
@@ -146,10 +148,6 @@ class ModelOutput(OrderedDict[str, object], Generic[ArrayT]):
 
     def _refuse(self, what: str) -> NoReturn:
         raise ArgumentError(given=f"{what} a {type(self).__name__}", hint="use dict(output) for a dictionary")
-
-
-def _field_names(cls: type[ModelOutput[ArrayT]]) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 def _is_pairs(value: object) -> TypeGuard[Mapping[str, object] | Iterable[tuple[str, object]]]:

@@ -5,6 +5,7 @@ H heads. Modules carry the documented names.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 from warnings import warn
 
 import torch
@@ -14,12 +15,11 @@ from torch.utils.checkpoint import checkpoint
 from robertakit.configuration import RobertaConfig
 from robertakit.errors import ArgumentError
 from robertakit.outputs import (
-    BaseModelOutputWithPastAndCrossAttentions,
     BaseModelOutputWithPoolingAndCrossAttentions,
 )
 from robertakit.torch.activations import activation
 from robertakit.torch.attention import Layout, PackedLayout, PaddedLayout, RobertaAttention, RobertaOutput
-from robertakit.torch.cache import DynamicCache, PastKeyValues
+from robertakit.torch.cache import DynamicCache, LegacyCache, PastKeyValues
 from robertakit.torch.inputs import Inputs, check_lengths, check_rows, read_inputs
 from robertakit.torch.pretrained import RobertaPreTrainedModel
 from robertakit.torch.rows import first_tokens
@@ -29,7 +29,16 @@ __all__ = ["RobertaEmbeddings", "RobertaEncoder", "RobertaLayer", "RobertaModel"
 #: A layer's rows, its attention maps and those of its cross-attention.
 LayerOutput = tuple[Tensor, Tensor | None, Tensor | None]
 _Output = BaseModelOutputWithPoolingAndCrossAttentions[Tensor]
-Stack = BaseModelOutputWithPastAndCrossAttentions[Tensor]
+
+
+class Stack(NamedTuple):
+    """What the encoder gives; fields as in the documented outputs, None for what nobody asked for."""
+
+    last_hidden_state: Tensor
+    past_key_values: LegacyCache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
 
 
 class RobertaEmbeddings(nn.Module):
@@ -171,7 +180,7 @@ class RobertaEncoder(nn.Module):
             states = [*states, out[0]] if output_hidden_states else [out[0]]
             maps += [] if out[1] is None else [out[1]]
             cross_maps += [] if out[2] is None else [out[2]]
-        return BaseModelOutputWithPastAndCrossAttentions(
+        return Stack(
             last_hidden_state=states[-1],
             past_key_values=None if cache is None else cache.to_legacy_cache(),
             hidden_states=tuple(states) if output_hidden_states else None,
@@ -287,7 +296,6 @@ class RobertaModel(RobertaPreTrainedModel):
         if inputs.cache is not None and isinstance(past_key_values, DynamicCache):
             cache = past_key_values
         last, states = out.last_hidden_state, out.hidden_states
-        assert last is not None
         if rows is not None:
             last, states = rows.pad(last), None if states is None else tuple(rows.pad(x) for x in states)
         fields = {
