@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from robertakit.architecture import head_named, initial_value, initial_weights, parameters
 from robertakit.checkpoints.loading import load_weights
 from robertakit.checkpoints.tensors import StoredTensor, as_stored
+from robertakit.checkpoints.weight_files import container_asked
 from robertakit.configuration import PretrainedConfig, RobertaConfig
 from robertakit.errors import ArgumentError, TensorMismatch, listed
 from robertakit.field_values import refuse_unknown
@@ -130,6 +131,8 @@ class PreTrainedModel(Generic[OutputT]):
         add_pooling_layer: bool = True,
         use_safetensors: bool | None = None,
         variant: str | None = None,
+        from_tf: bool = False,
+        from_flax: bool = False,
         seed: int = 0,
         **kwargs: object,
     ) -> Self | tuple[Self, dict[str, list[str]]]:
@@ -145,8 +148,11 @@ class PreTrainedModel(Generic[OutputT]):
             ignore_mismatched_sizes: draw a head anew whose shape differs.
             output_loading_info: return ``(model, report)``.
             add_pooling_layer: whether the bare model has its pooler.
-            use_safetensors: True for safetensors only, False for ``.bin`` only, None for safetensors first.
+            use_safetensors: True for safetensors only, False for all but that, None for safetensors first.
             variant: for example ``"fp16"`` for ``model.fp16.safetensors``.
+            from_tf: TensorFlow's weights only, which need the extra ``convert``. They are taken without being asked
+                for where there are no others.
+            from_flax: Flax's weights only; as ``from_tf``.
             seed: of a head that the checkpoint lacks.
             **kwargs: where to look (``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``subfolder``,
                 ``force_download``), and fields of the configuration.
@@ -154,7 +160,7 @@ class PreTrainedModel(Generic[OutputT]):
         Raises:
             CheckpointError: one of its leaves says what is wrong with the files.
             ConfigError: the configuration makes no model.
-            ArgumentError: a keyword that nothing knows.
+            ArgumentError: a keyword that nothing knows, or two that contradict each other.
         """
         where = take_where(kwargs)
         find: Callable[..., Location] = locate
@@ -184,6 +190,7 @@ class PreTrainedModel(Generic[OutputT]):
             add_pooling_layer=add_pooling_layer,
             use_safetensors=use_safetensors,
             variant=variant,
+            container=container_asked(use_safetensors=use_safetensors, from_tf=from_tf, from_flax=from_flax),
         )
         table = parameters(config, cls.__name__, add_pooling_layer=add_pooling_layer)
         new = {
@@ -284,9 +291,8 @@ class PreTrainedModel(Generic[OutputT]):
             own: the head's own fields, in order.
             keep_none: fields that stand in the tuple even where they are None.
         """
-        fields = {**own, **{name: getattr(backbone, name) for name in Backbone.__slots__}}
         answer = self.output_class.answer(
-            fields, as_dict=self._switch("use_return_dict", return_dict), keep_none=keep_none
+            own, backbone, as_dict=self._switch("use_return_dict", return_dict), keep_none=keep_none
         )
         return cast(OutputT, answer)  # a tuple is what the caller asked for
 

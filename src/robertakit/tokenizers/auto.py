@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 
 from robertakit.errors import ArgumentError, TokenizerError
 from robertakit.files import Location, locate, take_where
+from robertakit.tokenizers.fairseq_dictionary import DICTIONARY
 from robertakit.tokenizers.loading import (
     CONFIG,
     GENERIC_CLASSES,
     WHOLE,
     class_named,
     load,
+    model_fields,
     read_optional,
     read_tokenizer_json,
 )
@@ -108,7 +110,7 @@ def _chosen(
                 given=f"tokenizer_type={tokenizer_type!r}", expected=" or ".join(map(repr, by_type))
             )
         return CLASSES[by_type[tokenizer_type]][use_fast]
-    model_config = read_optional(place, "config.json")
+    model_config = model_fields(place)
     if not model_config and config is not None:
         model_config = {"model_type": getattr(config, "model_type", None)}
     said = read_optional(place, CONFIG)
@@ -151,4 +153,4 @@ def _by_files(place: Location) -> str | None:
         return "XLMRobertaTokenizer"
     if place.path_of("vocab.json") is not None and place.path_of("merges.txt") is not None:
         return "RobertaTokenizer"
-    return None
+    return "RobertaTokenizer" if place.path_of(DICTIONARY) is not None else None

@@ -13,8 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from robertakit.errors import CorruptFile, TokenizerError
+from robertakit.fairseq_settings import FAIRSEQ_FILE
 from robertakit.files import Location, read_json
+from robertakit.pretrained_config import read_fields
 from robertakit.tokenizers.added_tokens import AddedToken, added_token
+from robertakit.tokenizers.fairseq_dictionary import (
+    DICTIONARY,
+    ENCODER,
+    FILES,
+    MERGES,
+    check_dictionary,
+)
 from robertakit.tokenizers.options import LARGEST_LENGTH
 from robertakit.tokenizers.special_tokens import NAMES
 from robertakit.tokenizers.values import Value
@@ -97,7 +106,7 @@ def load(
     """Make a tokenizer of class `cls` of the files at `place`; `given` arguments win over the files."""
     config = read_optional(place, CONFIG)
     check_class(cls, config, place)
-    model_config = read_optional(place, "config.json")
+    model_config = model_fields(place)
     settings = {name: value for name, value in config.items() if name not in PROVENANCE}
     if "added_tokens_decoder" not in settings:
         settings |= _older_files(place, settings)
@@ -110,7 +119,18 @@ def load(
     files = _files(cls, place, settings, given)
     tokenizer = cls(*inputs, **{**settings, **files, "name_or_path": place.name, **given})
     tokenizer._kept = kept
+    dictionary = place.path_of(DICTIONARY) if list(files) == ["vocab_file"] else None
+    if dictionary is not None and not config and place.path_of("config.json") is None:
+        check_dictionary(dictionary, tokenizer.get_vocab())
     return tokenizer
+
+
+def model_fields(place: Location) -> dict[str, Value]:
+    """The fields of the model's configuration, those in a fairseq checkpoint included; empty where there is none."""
+    found = read_optional(place, "config.json")
+    if found or place.path_of(DICTIONARY) is None or place.path_of(FAIRSEQ_FILE) is None:
+        return found
+    return read_fields(place)
 
 
 def known_length(settings: Mapping[str, Value], model_config: Mapping[str, Value], default: int) -> int:
@@ -206,6 +226,9 @@ def _files(
     }
     found = {argument: place.path_of(name) for argument, name in names.items()}
     vocabulary = found if names and all(found.values()) else None
+    if vocabulary is None and names.keys() == FILES.keys() and place.path_of(ENCODER) is not None:
+        fairseq = {argument: place.path_of(name) for argument, name in FILES.items()}
+        vocabulary = fairseq if all(fairseq.values()) else None
     whole = place.path_of(WHOLE) if cls.is_fast or vocabulary is None else None
     if whole is None and vocabulary is not None:
         return {argument: str(path) for argument, path in vocabulary.items()}
@@ -214,7 +237,9 @@ def _files(
         raise TokenizerError(
             given=f"{place} has no {' and no '.join([*lacking, WHOLE])}",
             expected=f"the files of {cls.__name__}",
-            hint="check the folder, or the class of the checkpoint",
+            hint="check the folder, or the class of the checkpoint"
+            if place.path_of(DICTIONARY) is None
+            else f"fairseq's {DICTIONARY} needs GPT-2's {ENCODER} and {MERGES}, or a SentencePiece model, beside it",
         )
     tokenizer = read_tokenizer_json(whole)
     if "add_prefix_space" in cls.argument_names() and "add_prefix_space" not in {**settings, **given}:

@@ -13,6 +13,7 @@ from robertakit.errors import ArgumentError, TokenizerError
 from robertakit.tokenizers.added_tokens import AddedToken, TokenLike, added_token
 from robertakit.tokenizers.byte_level import ByteLevelModel, read_merges, read_vocabulary
 from robertakit.tokenizers.encoding import FIRST, SECOND
+from robertakit.tokenizers.fairseq_dictionary import byte_level_vocabulary
 from robertakit.tokenizers.loading import added_in, read_tokenizer_json
 from robertakit.tokenizers.pipeline import Pipeline, SplitPipeline
 from robertakit.tokenizers.pretrained import (
@@ -121,7 +122,9 @@ def _model_of(
     vocab_file: File | None, merges_file: File | None, tokenizer_file: File | None
 ) -> ByteLevelModel:
     if vocab_file is not None and merges_file is not None:
-        return ByteLevelModel(read_vocabulary(Path(vocab_file)), read_merges(Path(merges_file)))
+        path = Path(vocab_file)
+        read = byte_level_vocabulary if path.suffix == ".txt" else read_vocabulary
+        return ByteLevelModel(read(path), read_merges(Path(merges_file)))
     if tokenizer_file is not None:
         return _model_in(read_tokenizer_json(tokenizer_file), str(tokenizer_file))
     raise ArgumentError(
@@ -137,8 +140,8 @@ class RobertaTokenizer(ByteLevelTokenizer, PreTrainedTokenizer):
     from elsewhere; `add_prefix_space=True`, here or in a call, takes the difference away.
 
     Args:
-        vocab_file: `vocab.json`, piece -> id.
-        merges_file: `merges.txt`.
+        vocab_file: `vocab.json`, piece -> id; or fairseq's `dict.txt`, with GPT-2's `encoder.json` beside it.
+        merges_file: `merges.txt`; GPT-2 calls it `vocab.bpe`.
         errors: what `decode` does with bytes that are no UTF-8, as of `bytes.decode`.
         bos_token, eos_token: never put in by themselves; `cls_token` and `sep_token` are.
         sep_token: after a text, and twice between two.
@@ -199,8 +202,7 @@ class RobertaTokenizerFast(ByteLevelTokenizer, PreTrainedTokenizerFast):
     """RoBERTa's byte-level BPE by the `tokenizers` library: the same ids, offsets and text as `RobertaTokenizer`.
 
     Args:
-        vocab_file: `vocab.json`, piece -> id.
-        merges_file: `merges.txt`.
+        vocab_file, merges_file: as of `RobertaTokenizer`.
         tokenizer_file: a `tokenizer.json` in place of the two. With another pipeline than the published one it
             is followed as it is.
         errors, bos_token, eos_token, sep_token, cls_token, unk_token, pad_token, mask_token, add_prefix_space: as
