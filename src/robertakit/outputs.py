@@ -5,7 +5,7 @@ its own tree utilities.
 """
 
 from collections import OrderedDict
-from collections.abc import ItemsView, Iterable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Generic, NoReturn, Self, TypeGuard, TypeVar
 
@@ -60,26 +60,31 @@ class ModelOutput(OrderedDict[str, object], Generic[ArrayT]):
 
     @classmethod
     def answer(
-        cls, fields: Mapping[str, object], *, as_dict: bool, keep_none: tuple[str, ...] = ()
+        cls,
+        own: Mapping[str, object],
+        backbone: object = None,
+        *,
+        as_dict: bool,
+        keep_none: tuple[str, ...] = (),
     ) -> Self | tuple[object, ...]:
         """Return the documented output of a call: this container, or the tuple that ``return_dict=False`` means.
 
         Args:
-            fields: the head's own fields in their order, and what the backbone gave under its names; names that the
-                container has not are passed over.
+            own: the head's own fields in their order.
+            backbone: what has the other fields of this container as attributes.
             as_dict: container or tuple.
             keep_none: fields that stand in the tuple even where they are None.
 
         Example:
-            >>> MaskedLMOutput.answer({"loss": None, "logits": 1, "attentions": None, "x": 2}, as_dict=False)
+            >>> MaskedLMOutput.answer({"loss": None, "logits": 1}, as_dict=False)
             (1,)
         """
-        known = {name: fields[name] for name in fields if name in cls.field_names}
+        others = {name: getattr(backbone, name, None) for name in _OF_BACKBONE if name in cls.field_names}
+        fields = {**own, **others}
         if as_dict:
-            return cls(known)
-        own = [name for name in known if name not in _OF_BACKBONE]
-        order = own + [name for name in _OF_BACKBONE if name in known]
-        return tuple(known[name] for name in order if known[name] is not None or name in keep_none)
+            make: Callable[..., Self] = cls
+            return make(**fields)
+        return tuple(value for name, value in fields.items() if value is not None or name in keep_none)
 
     def __init__(self, pairs: Mapping[str, object] | Iterable[tuple[str, object]] = ()) -> None:
         for name, value in dict(pairs).items():

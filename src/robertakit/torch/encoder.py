@@ -35,7 +35,7 @@ class Stack(NamedTuple):
     """What the encoder gives; fields as in the documented outputs, None for what nobody asked for."""
 
     last_hidden_state: Tensor
-    past_key_values: LegacyCache | None = None
+    past_key_values: LegacyCache | DynamicCache | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     cross_attentions: tuple[Tensor, ...] | None = None
@@ -292,22 +292,18 @@ class RobertaModel(RobertaPreTrainedModel):
             bool(config.output_hidden_states if output_hidden_states is None else output_hidden_states),
         )
         rows = inputs.rows
-        cache: object = out.past_key_values
-        if inputs.cache is not None and isinstance(past_key_values, DynamicCache):
-            cache = past_key_values
-        last, states = out.last_hidden_state, out.hidden_states
         if rows is not None:
-            last, states = rows.pad(last), None if states is None else tuple(rows.pad(x) for x in states)
-        fields = {
-            "last_hidden_state": last,
-            "pooler_output": self._pool(last, None if rows is None else rows.real),
-            "past_key_values": cache,
-            "hidden_states": states,
-            "attentions": out.attentions,
-            "cross_attentions": out.cross_attentions,
-        }
-        as_dict = bool(config.use_return_dict if return_dict is None else return_dict)
-        return _Output.answer(fields, as_dict=as_dict, keep_none=("pooler_output",))
+            out = out._replace(
+                last_hidden_state=rows.pad(out.last_hidden_state),
+                hidden_states=None if out.hidden_states is None else tuple(map(rows.pad, out.hidden_states)),
+            )
+        if isinstance(past_key_values, DynamicCache) and out.past_key_values is not None:
+            out = out._replace(past_key_values=past_key_values)
+        last = out.last_hidden_state
+        pooled = self._pool(last, None if rows is None else rows.real)
+        as_dict = config.use_return_dict if return_dict is None else return_dict
+        own = {"last_hidden_state": last, "pooler_output": pooled}
+        return _Output.answer(own, out, as_dict=as_dict, keep_none=("pooler_output",))
 
     def _uses_cache(self, asked: bool | None) -> bool:
         if not self.config.is_decoder:

@@ -124,7 +124,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
             logits = logits * real.any(1, keepdim=True)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
         return SequenceClassifierOutput[Tensor].answer(
-            {"loss": loss, "logits": logits} | out, as_dict=as_dict
+            {"loss": loss, "logits": logits}, out, as_dict=as_dict
         )
 
 
@@ -227,7 +227,7 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
             logits = logits.masked_fill(empty, 0)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
         return MultipleChoiceModelOutput[Tensor].answer(
-            {"loss": loss, "logits": logits} | out, as_dict=as_dict
+            {"loss": loss, "logits": logits}, out, as_dict=as_dict
         )
 
 

@@ -109,9 +109,9 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
         if labels is not None:
             wanted = labels.flatten() if rows is None else rows.gather(labels)
             loss = cross_entropy(logits.reshape(-1, logits.shape[-1]), wanted)
-        fields = {"loss": loss, "logits": logits if rows is None else rows.pad(logits)} | out
+        own = {"loss": loss, "logits": logits if rows is None else rows.pad(logits)}
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
-        return TokenClassifierOutput[Tensor].answer(fields, as_dict=as_dict)
+        return TokenClassifierOutput[Tensor].answer(own, out, as_dict=as_dict)
 
 
 class RobertaForQuestionAnswering(RobertaPreTrainedModel):
@@ -211,8 +211,8 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
         start, end = (x if rows is None else rows.pad(x) for x in scores.values())
         loss = None if spans is None else span_loss(start, end, *spans, real)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
-        fields = {"loss": loss, "start_logits": start, "end_logits": end} | out
-        return QuestionAnsweringModelOutput[Tensor].answer(fields, as_dict=as_dict)
+        own = {"loss": loss, "start_logits": start, "end_logits": end}
+        return QuestionAnsweringModelOutput[Tensor].answer(own, out, as_dict=as_dict)
 
 
 def _needed_by_spans(positions: Tensor, mask: Tensor | None) -> Tensor | None:
