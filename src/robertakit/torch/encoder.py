@@ -28,7 +28,6 @@ __all__ = ["RobertaEmbeddings", "RobertaEncoder", "RobertaLayer", "RobertaModel"
 
 #: A layer's rows, its attention maps and those of its cross-attention.
 LayerOutput = tuple[Tensor, Tensor | None, Tensor | None]
-_Output = BaseModelOutputWithPoolingAndCrossAttentions[Tensor]
 
 
 class Stack(NamedTuple):
@@ -303,7 +302,7 @@ class RobertaModel(RobertaPreTrainedModel):
         pooled = self._pool(last, None if rows is None else rows.real)
         as_dict = config.use_return_dict if return_dict is None else return_dict
         own = {"last_hidden_state": last, "pooler_output": pooled}
-        return _Output.answer(own, out, as_dict=as_dict, keep_none=("pooler_output",))
+        return BaseModelOutputWithPoolingAndCrossAttentions.answer(own, out, as_dict=as_dict, keep_none=("pooler_output",))
 
     def _uses_cache(self, asked: bool | None) -> bool:
         if not self.config.is_decoder:

@@ -185,7 +185,7 @@ class RobertaForMaskedLM(_LanguageModel):
         kept = 0 if logits_to_keep is None else logits_to_keep
         logits, loss = self._logits_and_loss(out.last_hidden_state, real, labels, kept)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
-        return MaskedLMOutput[Tensor].answer({"loss": loss, "logits": logits}, out, as_dict=as_dict)
+        return MaskedLMOutput.answer({"loss": loss, "logits": logits}, out, as_dict=as_dict)
 
 
 class RobertaForCausalLM(GenerationMixin, _LanguageModel):
@@ -287,4 +287,4 @@ class RobertaForCausalLM(GenerationMixin, _LanguageModel):
         logits, loss = self._logits_and_loss(out.last_hidden_state, real, targets, logits_to_keep)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
         own = {"loss": loss, "logits": logits}
-        return CausalLMOutputWithCrossAttentions[Tensor].answer(own, out, as_dict=as_dict)
+        return CausalLMOutputWithCrossAttentions.answer(own, out, as_dict=as_dict)

@@ -123,7 +123,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         if real is not None:
             logits = logits * real.any(1, keepdim=True)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
-        return SequenceClassifierOutput[Tensor].answer(
+        return SequenceClassifierOutput.answer(
             {"loss": loss, "logits": logits}, out, as_dict=as_dict
         )
 
@@ -226,7 +226,7 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
         if empty is not None:
             logits = logits.masked_fill(empty, 0)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
-        return MultipleChoiceModelOutput[Tensor].answer(
+        return MultipleChoiceModelOutput.answer(
             {"loss": loss, "logits": logits}, out, as_dict=as_dict
         )
 

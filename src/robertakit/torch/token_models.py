@@ -111,7 +111,7 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
             loss = cross_entropy(logits.reshape(-1, logits.shape[-1]), wanted)
         own = {"loss": loss, "logits": logits if rows is None else rows.pad(logits)}
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
-        return TokenClassifierOutput[Tensor].answer(own, out, as_dict=as_dict)
+        return TokenClassifierOutput.answer(own, out, as_dict=as_dict)
 
 
 class RobertaForQuestionAnswering(RobertaPreTrainedModel):
@@ -212,7 +212,7 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
         loss = None if spans is None else span_loss(start, end, *spans, real)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
         own = {"loss": loss, "start_logits": start, "end_logits": end}
-        return QuestionAnsweringModelOutput[Tensor].answer(own, out, as_dict=as_dict)
+        return QuestionAnsweringModelOutput.answer(own, out, as_dict=as_dict)
 
 
 def _needed_by_spans(positions: Tensor, mask: Tensor | None) -> Tensor | None:
