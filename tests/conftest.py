@@ -71,6 +71,12 @@ def replay() -> ModuleType:
     return load_module("replay")
 
 
+@pytest.fixture(scope="session")
+def stored_checkpoints() -> ModuleType:
+    """What loading the golden checkpoints has to do: ``tests/stored_checkpoints.py``."""
+    return load_module("stored_checkpoints")
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Any, None, None]:
     """A stand-in of the Hub, empty (``tests/hub_stand_in.py``), and an environment that leads there."""

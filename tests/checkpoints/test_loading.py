@@ -12,7 +12,9 @@ import pytest
 from robertakit import RobertaConfig, XLMRobertaConfig
 from robertakit.architecture import initial_weights, parameters
 from robertakit.checkpoints import LoadingInfo, Weights, load_weights, save_weights
+from robertakit.checkpoints.weight_files import open_weights
 from robertakit.errors import (
+    ArgumentError,
     CheckpointError,
     ConfigError,
     CorruptFile,
@@ -20,12 +22,13 @@ from robertakit.errors import (
     TensorMismatch,
     UnsupportedFormat,
 )
+from robertakit.files import locate
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "checkpoints"
 CASES = [
     (str(path.parent.relative_to(GOLDEN)), number)
     for path in sorted(GOLDEN.glob("**/expect.json"))
-    for number in range(len(json.loads(path.read_text())["loads"]))
+    for number in range(len(json.loads(path.read_text()).get("loads", [])))
 ]
 
 
@@ -49,7 +52,16 @@ def test_golden_checkpoint(name: str, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mlm_sharded", "mlm_bin", "mlm_bin_sharded", "mlm_old_bin", "mlm_legacy_pickle_bin"]
+    "name",
+    [
+        "mlm_sharded",
+        "mlm_bin",
+        "mlm_bin_sharded",
+        "mlm_old_bin",
+        "mlm_legacy_pickle_bin",
+        "mlm_tf_h5",
+        "mlm_flax_msgpack",
+    ],
 )
 def test_every_container_gives_the_same_bits(name: str) -> None:
     expected, _ = load(GOLDEN / "mlm_safetensors", "RobertaForMaskedLM")
@@ -289,10 +301,46 @@ def test_signature_decides_not_the_suffix(tmp_path: Path, saved: Path, config: R
         np.testing.assert_array_equal(found[name].read(), tensor.read())
 
 
-@pytest.mark.parametrize("name", ["tf_model.h5", "flax_model.msgpack", "model.pt"])
-def test_formats_that_are_not_read_are_named(tmp_path: Path, config: RobertaConfig, name: str) -> None:
-    (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(UnsupportedFormat, match=re.escape(name)):
+CONTAINERS = {
+    "safetensors": "mlm_safetensors/model.safetensors",
+    "bin": "mlm_bin/pytorch_model.bin",
+    "h5": "mlm_tf_h5/tf_model.h5",
+    "msgpack": "mlm_flax_msgpack/flax_model.msgpack",
+    "fairseq": "fairseq_in_proj/model.pt",
+}
+
+
+def test_containers_are_taken_in_order_or_as_asked(tmp_path: Path) -> None:
+    config = RobertaConfig.from_pretrained(GOLDEN / "mlm_safetensors")
+    for name, file in CONTAINERS.items():
+        shutil.copy(GOLDEN / file, tmp_path)
+        assert list(open_weights(locate(tmp_path), container=name).files) == [Path(file).name]  # type: ignore[arg-type]
+    for name, file in CONTAINERS.items():
+        assert list(open_weights(locate(tmp_path)).files) == [Path(file).name]
+        load_weights(tmp_path, config, "masked-lm")
+        (tmp_path / Path(file).name).unlink()
+        with pytest.raises(NotFound, match=f"none of {Path(file).name}.* it holds|has no weights"):
+            load_weights(tmp_path, config, "masked-lm", container=name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"use_safetensors": True, "container": "h5"}, "use_safetensors=True and container='h5'"),
+        ({"use_safetensors": False, "container": "safetensors"}, "use_safetensors=False and container"),
+        ({"container": "onnx"}, "container='onnx'; expected None or one of bin, fairseq, h5, msgpack"),
+    ],
+)
+def test_containers_that_contradict(
+    saved: Path, config: RobertaConfig, arguments: object, words: str
+) -> None:
+    with pytest.raises(ArgumentError, match=re.escape(words)):
+        load_weights(saved, config, "masked-lm", **arguments)  # type: ignore[arg-type]
+
+
+def test_an_adapter_alone_is_named(tmp_path: Path, config: RobertaConfig) -> None:
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"x")
+    with pytest.raises(UnsupportedFormat, match="without its base model"):
         load_weights(tmp_path, config, "masked-lm")
 
 

@@ -7,21 +7,38 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robertakit.checkpoints.weight_files import open_weights, read_weight_file, weight_names
-from robertakit.errors import CorruptFile, NotFound
+from robertakit.checkpoints.weight_files import (
+    container_asked,
+    open_weights,
+    read_weight_file,
+    weight_names,
+)
+from robertakit.errors import ArgumentError, CorruptFile, NotFound
 from robertakit.files import SAVE_ID, locate
 
 
 def test_names_and_their_order() -> None:
     safetensors = ["model.safetensors", "model.safetensors.index.json"]
-    torch = ["pytorch_model.bin", "pytorch_model.bin.index.json"]
-    assert weight_names() == safetensors + torch
-    assert weight_names(use_safetensors=True) == safetensors
-    assert weight_names(use_safetensors=False) == torch
-    assert weight_names(use_safetensors=False, variant="x") == [
+    others = ["pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "tf_model.h5.index.json"]
+    others += ["flax_model.msgpack", "flax_model.msgpack.index.json", "model.pt"]
+    assert weight_names() == safetensors + others
+    assert weight_names(use_safetensors=True) == weight_names(container="safetensors") == safetensors
+    assert weight_names(use_safetensors=False) == others
+    assert weight_names(container="fairseq") == ["model.pt"]
+    assert weight_names(container="bin", variant="x") == [
         "pytorch_model.x.bin",
         "pytorch_model.bin.index.x.json",
     ]
+    assert weight_names(container="fairseq", variant="x") == []
+
+
+def test_documented_arguments_are_containers() -> None:
+    assert container_asked() is container_asked(use_safetensors=False) is None
+    assert container_asked(use_safetensors=True) == "safetensors"
+    assert container_asked(from_tf=True) == container_asked(from_tf=True, container="h5") == "h5"
+    assert container_asked(from_flax=True, use_safetensors=False) == "msgpack"
+    with pytest.raises(ArgumentError, match="from_tf=True and from_flax=True; expected one of them"):
+        container_asked(from_tf=True, from_flax=True)
 
 
 @pytest.mark.parametrize("name", ["mlm_sharded", "mlm_bin_sharded"])

@@ -8,97 +8,72 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 import robertakit.numpy as family
 from robertakit.architecture import HEADS
-from robertakit.errors import ArgumentError, CheckpointError, ConfigError, NotFound, RobertakitError
+from robertakit.errors import ArgumentError, NotFound
 from robertakit.numpy.loading import class_for, load
 
-CHECKPOINTS = Path(__file__).resolve().parent.parent / "golden" / "checkpoints"
-LOADS = [
-    pytest.param(path.parent, entry, id=f"{path.parent.name}-{entry['class']}-{number}")
-    for path in sorted(CHECKPOINTS.rglob("expect.json"))
-    for number, entry in enumerate(json.loads(path.read_text()).get("loads", ()))
-]
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+CHECKPOINTS = GOLDEN / "checkpoints"
+FOLDERS = sorted(
+    path.parent.relative_to(GOLDEN).as_posix()
+    for pattern in ("checkpoints/**/expect.json", "frameworks/*/expected.safetensors")
+    for path in GOLDEN.glob(pattern)
+)
 
 
-def outputs_agree(model, folder, entry):
-    root = CHECKPOINTS
-    expected = load_file(root / "_expected" / f"{entry['expected']}.safetensors")
-    output = model(**load_file(root / "inputs.safetensors"))
-    for field in entry["fields"]:
-        np.testing.assert_allclose(
-            output[field], expected[field], rtol=0, atol=1e-4, err_msg=f"{folder.name} {field}"
-        )
+def load_class(class_name, folder, **arguments):
+    return load(folder, class_name, output_loading_info=True, **arguments)
 
 
-@pytest.mark.parametrize(("folder", "entry"), LOADS)
-def test_a_checkpoint_folder_does_what_is_asked(folder, entry, tmp_path, monkeypatch, caplog):
+def weights_of(model):
+    return {name: tensor.read() for name, tensor in model.weights.items()}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_checkpoint_folder_does_what_is_asked(name, stored_checkpoints, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.ERROR)
     monkeypatch.chdir(tmp_path)
+    folder = GOLDEN / name
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    todo = stored_checkpoints.entries(folder)
     tracemalloc.start()
     started = time.perf_counter()
     try:
-        if entry["result"] == "error":
-            with pytest.raises(RobertakitError) as caught:
-                load(folder, entry["class"], **entry["kwargs"])
-            assert isinstance(caught.value, CheckpointError | ConfigError)
-            assert type(caught.value) is not CheckpointError, "a leaf of the tree"
-            assert caught.value.given
-        else:
-            model, report = load(folder, entry["class"], output_loading_info=True, **entry["kwargs"])
-            assert type(model).__name__ == entry["class"]
-            if entry.get("expected"):
-                outputs_agree(model, folder, entry)
-            if entry["result"] == "report" or entry["kwargs"].get("strict") is False:
-                for key in ("mismatched_keys", "unexpected_keys"):
-                    assert sorted(report[key]) == sorted(entry["reference"][key])
+        for entry in todo:
+            stored_checkpoints.check(entry, load_class, lambda model, inputs: model(**inputs), weights_of)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+    assert todo
     assert peak < 64 * 2**20
     assert time.perf_counter() - started < 60, "nothing here may hang"
     assert not list(tmp_path.iterdir()), "nothing may be created"
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_every_kind_of_folder_is_among_them():
-    folders = {param.values[0].relative_to(CHECKPOINTS).as_posix() for param in LOADS}
-    assert {"mlm_safetensors", "mlm_sharded", "mlm_bin", "mlm_bin_sharded", "mlm_old_bin"} <= folders
-    assert {
-        "mlm_pruned_safetensors",
-        "mlm_bf16_safetensors",
-        "broken/truncated",
-        "broken/pickle_zip",
-    } <= folders
+def test_every_kind_of_folder_is_among_them(stored_checkpoints):
+    assert stored_checkpoints.folders(GOLDEN) == FOLDERS
+    formats = {
+        name: len([each for each in FOLDERS if name in each]) for name in ("tf_", "flax", "fairseq", "broken")
+    }
+    assert formats == {"tf_": 8, "flax": 11, "fairseq": 4, "broken": 26}
 
 
-def test_the_shared_folders_too(shared, tmp_path, monkeypatch, caplog):
-    """All folders of ``../shared`` in the formats that this package reads, in one go."""
-    caplog.set_level(logging.ERROR)
-    monkeypatch.chdir(tmp_path)
+def test_the_folders_are_all_that_there_are(shared):
+    """The copy is whole: each folder of ``../shared``, and each of its files."""
     root = shared / "fixtures" / "checkpoints"
-    names = [
+    names = {
         entry if isinstance(entry, str) else entry["name"]
         for entry in json.loads((root / "index.json").read_text())
-    ]
-    tried = 0
-    for name in names:
-        if name in ("mlm_tf_h5", "mlm_flax_msgpack"):  # the readers of a later part
-            continue
-        for entry in json.loads((root / name / "expect.json").read_text()).get("loads", ()):
-            tried += 1
-            if entry["result"] == "error":
-                with pytest.raises(RobertakitError):
-                    load(root / name, entry["class"], **entry["kwargs"])
-                continue
-            model = load(root / name, entry["class"], **entry["kwargs"])
-            if entry.get("expected"):
-                outputs_agree(model, root / name, entry)
-    assert tried > 40
-    assert not list(tmp_path.iterdir())
+    }
+    assert {f"checkpoints/{name}" for name in names} == {
+        name for name in FOLDERS if name.startswith("checkpoints")
+    }
+    for path in root.rglob("*"):
+        if path.is_file() and path.name != "index.json":
+            assert (CHECKPOINTS / path.relative_to(root)).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("head", HEADS)
