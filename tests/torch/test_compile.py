@@ -15,6 +15,8 @@ def packed(lengths, seed):
     return [torch.from_numpy(array).long() for array in arrays]
 
 
+# Inductor itself uses what PyTorch calls deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_three_packed_batches_compile_at_most_three_times_forward_and_backward(models):
     """Inductor needs a C++ compiler on a processor, as the docs say."""
     torch._dynamo.reset()
