@@ -40,9 +40,10 @@ def rules(prompt=4, longest=10, shortest=0, prompts=((5, 6, 7, 5),), copies=1, *
 
 def test_what_no_row_may_write() -> None:
     some = rules(shortest=6, eos_token_id=[2, 3], suppress_tokens=[9], begin_suppress_tokens=[8])
-    assert [some.forbidden(columns) for columns in (4, 5, 6)] == [{2, 3, 8, 9}, {2, 3, 9}, {9}]
+    assert [some.too_early(columns) for columns in (4, 5, 6)] == [(2, 3), (2, 3), ()]
+    assert [some.suppressed(columns) for columns in (4, 5, 6)] == [{8, 9}, {9}, {9}]
     forced = rules(prompt=1, forced_bos_token_id=7, begin_suppress_tokens=[8])
-    assert [forced.forbidden(columns) for columns in (1, 2, 3)] == [set(), {8}, set()]
+    assert [forced.suppressed(columns) for columns in (1, 2, 3)] == [set(), {8}, set()]
 
 
 def test_what_a_row_may_not_write() -> None:

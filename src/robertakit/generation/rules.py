@@ -68,11 +68,13 @@ class TokenRules:
         """The ids that end a sequence."""
         return as_ids("eos_token_id", self.config.eos_token_id)
 
-    def forbidden(self, columns: int) -> set[int]:
-        """Return the ids that no row may write next, after `columns`."""
+    def too_early(self, columns: int) -> tuple[int, ...]:
+        """Return the ids that may not end a sequence yet, after `columns`."""
+        return self.eos if columns < self.lengths.shortest else ()
+
+    def suppressed(self, columns: int) -> set[int]:
+        """Return the ids that no row may write next, after `columns`, not even where one is forced."""
         banned = set(self.config.suppress_tokens or ())
-        if columns < self.lengths.shortest:
-            banned.update(self.eos)
         # a forced first token does not count as the beginning
         forced_first = self.lengths.prompt == 1 and self.config.forced_bos_token_id is not None
         if columns == self.lengths.prompt + forced_first:

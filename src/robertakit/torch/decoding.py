@@ -90,6 +90,7 @@ class Decoding:
             name: [] for name in (wanted if config.return_dict_in_generate else ())
         }
         self._copies = copies
+        self._prompt_columns = self.columns
         takes = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._only_last = {"logits_to_keep": 1} if takes else {}
 
@@ -157,13 +158,14 @@ class Decoding:
             self.past = self.model._reorder_cache(self.past, rows)
 
     def real(self) -> Tensor:
-        """Return which of `ids` (R, n) count."""
-        padding = self.model.config.pad_token_id
+        """Return which of `ids` (R, n) rules look at: real tokens of the prompt, and all that was written."""
         columns = self.ids.shape[1]
-        return real_tokens(self.ids, self.mask, padding)[:, self.columns - columns :]
+        real = real_tokens(self.ids, self.mask, self.model.config.pad_token_id)
+        real[:, self._prompt_columns :] = True
+        return real[:, self.columns - columns :]
 
     def histories(self) -> list[list[int]]:
-        """Return the real tokens of each row."""
+        """Return the tokens of each row that rules look at."""
         pairs = zip(self.ids.tolist(), self.real().tolist(), strict=True)
         return [[token for token, real in zip(*pair, strict=True) if real] for pair in pairs]
 

@@ -83,7 +83,7 @@ class LogitsProcessing:
         return torch.log_softmax(scores, -1) if config.renormalize_logits else scores
 
     def _follow_rules(self, decoding: Decoding, scores: Tensor) -> Tensor:
-        """In the documented order: biases, penalties, what is forbidden, what is allowed, what is forced."""
+        """In the documented order: biases, penalties, what is forbidden, allowed, forced, suppressed."""
         rules, config = self.rules, self.rules.config
         history = decoding.histories() if self._biases or rules.look_back() else []
         scores = self._add_biases(scores, history)
@@ -104,6 +104,7 @@ class LogitsProcessing:
         if growth := rules.urge(decoding.columns):
             ends = scores[:, list(rules.eos)]
             scores[:, list(rules.eos)] = torch.where(ends > -torch.inf, ends + ends.abs() * growth, ends)
+        scores[:, sorted(rules.suppressed(decoding.columns))] = -torch.inf
         return scores
 
     def _add_biases(self, scores: Tensor, history: list[list[int]]) -> Tensor:
@@ -117,7 +118,7 @@ class LogitsProcessing:
 
     def _forbid(self, scores: Tensor, history: list[list[int]], columns: int) -> Tensor:
         scores = scores.clone()
-        scores[:, sorted(self.rules.forbidden(columns))] = -torch.inf
+        scores[:, list(self.rules.too_early(columns))] = -torch.inf
         if self.rules.look_back():
             for row, ids in enumerate(history):
                 scores[row, sorted(self.rules.forbidden_in(row, ids))] = -torch.inf
