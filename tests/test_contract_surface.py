@@ -142,6 +142,60 @@ def test_the_models_of_pytorch_are_there() -> None:
     assert wanted <= set(dir(robertakit))
 
 
+class Documented:
+    """The methods of `PreTrainedModel` that people call, as transformers 4.57 documents them."""
+
+    def can_generate(self): ...
+    def disable_input_require_grads(self): ...
+    def enable_input_require_grads(self): ...
+    def get_input_embeddings(self): ...
+    def get_memory_footprint(self, return_buffers=True): ...
+    def get_output_embeddings(self): ...
+    def gradient_checkpointing_disable(self): ...
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs=None): ...
+    def init_weights(self): ...
+    def num_parameters(self, only_trainable=False, exclude_embeddings=False): ...
+    def post_init(self): ...
+    def prune_heads(self, heads_to_prune): ...
+    def resize_token_embeddings(self, new_num_tokens=None, pad_to_multiple_of=None, mean_resizing=True): ...
+    def set_input_embeddings(self, value): ...
+    def set_output_embeddings(self, new_embeddings): ...
+    def tie_weights(self): ...
+
+    def from_pretrained(
+        self, pretrained_model_name_or_path, *model_args, config=None, cache_dir=None, ignore_mismatched_sizes=False,
+        force_download=False, local_files_only=False, token=None, revision="main", use_safetensors=None,
+        weights_only=True, **kwargs,
+    ): ...  # fmt: skip
+
+    def push_to_hub(
+        self, repo_id, use_temp_dir=None, commit_message=None, private=None, token=None, max_shard_size="5GB",
+        create_pr=False, safe_serialization=True, revision=None, commit_description=None, tags=None,
+    ): ...  # fmt: skip
+
+    def save_pretrained(
+        self, save_directory, is_main_process=True, state_dict=None, save_function=..., push_to_hub=False,
+        max_shard_size="5GB", safe_serialization=True, variant=None, token=None, save_peft_format=True, **kwargs,
+    ): ...  # fmt: skip
+
+
+@pytest.mark.parametrize("method", [name for name in vars(Documented) if not name.startswith("_")])
+def test_methods_of_all_models_take_what_is_documented(method: str) -> None:
+    """What is given by place stands at the documented place; the rest has the documented name, and its default."""
+    pytest.importorskip("torch")
+    wanted = list(inspect.signature(getattr(Documented, method)).parameters.values())[1:]
+    found = inspect.signature(getattr(robertakit.RobertaModel, method)).parameters
+    by_place = [p.name for p in found.values() if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
+    documented = [p.name for p in wanted if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert by_place == documented[: len(by_place)]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in found.values())
+    for parameter in wanted:
+        if parameter.name in found and parameter.default is not ...:
+            assert found[parameter.name].default == parameter.default, parameter.name
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            assert open_ended, f"{parameter.name} is not taken"
+
+
 def test_each_module_imports_with_the_core_alone() -> None:
     """Framework modules raise the dependency error that names their extra; all others import."""
     python(str(ROOT / "scripts" / "import_each_module.py"), "--without-frameworks")
