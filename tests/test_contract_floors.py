@@ -38,6 +38,7 @@ FLOORS = {
     "checkpoints": 3,
     "engine": 3,
     "generation": 3,
+    "resizing": 3,
     "model_card": 4,
     "numpy": 4,
     "conversion": 5,
@@ -89,6 +90,7 @@ FORBIDDEN = {
 # Whose code may name a framework; all others get it from `errors.require` at the moment of use, or not at all.
 FRAMEWORKS = {
     "torch": {"torch"},
+    "accelerate": {"torch"},  # models on several devices
     "tensorflow": {"tensorflow"},
     "keras": {"tensorflow"},
     "jax": {"jax"},
@@ -131,7 +133,16 @@ TESTED_BY = {
     "torch/activations.py": "torch/test_pretrained.py",
     "torch/attention.py": "torch/test_pretrained.py",
     "torch/encoder.py": "torch/test_pretrained.py",
-    "torch/heads.py": "torch/test_pretrained.py",
+    "torch/changing.py": "torch/test_pretrained_changing.py",
+    "torch/construction.py": "torch/test_pretrained_own.py",
+    "torch/contents.py": "torch/test_pretrained_own.py",
+    "torch/device_maps.py": "torch/test_pretrained_devices.py",
+    "torch/loading.py": "torch/test_pretrained_loading.py",
+    "torch/loading_arguments.py": "torch/test_pretrained_loading.py",
+    "torch/module_methods.py": "torch/test_pretrained_methods.py",
+    "torch/saving.py": "torch/test_pretrained.py",
+    "torch/sharing.py": "torch/test_pretrained_loading.py",
+    "torch/values.py": "torch/test_pretrained_loading.py",
 }
 
 

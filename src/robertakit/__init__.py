@@ -72,6 +72,7 @@ _HOMES = {
 _OPTIONAL = {
     "robertakit.torch": (
         "DynamicCache",
+        "PreTrainedModel",
         "RobertaForCausalLM",
         "RobertaForMaskedLM",
         "RobertaForMultipleChoice",

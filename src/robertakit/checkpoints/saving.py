@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,13 @@ from robertakit.checkpoints.tensors import StoredTensor, as_stored
 from robertakit.errors import ArgumentError
 from robertakit.files import SAVE_ID, Writer, text_writer, write_atomically
 
-__all__ = ["bytes_of", "save_weights"]
+__all__ = ["bytes_of", "obsolete_weights", "save_weights", "tied_copies"]
+
+#: Names of weight files and indexes; those of a variant carry its name in the middle.
+_WEIGHTS = re.compile(
+    r"(model|pytorch_model)(\.(?P<variant>.+?))?(-\d{5}-of-\d{5})?\.(safetensors|bin)"
+    r"|(model\.safetensors|pytorch_model\.bin)\.index(\.(?P<of_index>.+))?\.json"
+)
 
 _UNITS = {
     "": 1,
@@ -40,6 +46,7 @@ def save_weights(
     variant: str | None = None,
     metadata: Mapping[str, str] | None = None,
     others: Mapping[str, Writer] | None = None,
+    approve: Callable[[Mapping[str, Path]], None] | None = None,
 ) -> list[str]:
     """Save weights and their configuration; a kill at any instant leaves the old checkpoint or the new one.
 
@@ -54,6 +61,7 @@ def save_weights(
         variant: for example ``"fp16"`` for ``model.fp16.safetensors``.
         metadata: strings for the header of the files; ``format`` is ``"pt"``.
         others: further files of the same save, name -> writer, for example a ``generation_config.json``.
+        approve: as of ``files.write_atomically``.
 
     Returns:
         The names of the files written.
@@ -70,7 +78,7 @@ def save_weights(
         ['model.safetensors']
     """
     tensors = {name: as_stored(value) for name, value in weights.items()}
-    for copy in _tied_copies(tensors, config_json):
+    for copy in tied_copies(tensors, config_json):
         del tensors[copy]
     shards = _shards(tensors, bytes_of(max_shard_size))
     # One config.json stands beside several variants, so only the plain weights and it are a pair with an id.
@@ -92,7 +100,8 @@ def save_weights(
         files[f"model.safetensors.index{middle}.json"] = text_writer(index)
     if config_json is not None:
         files["config.json"] = text_writer(_json({**json.loads(config_json), **save_id}))
-    write_atomically(folder, files, remove=_earlier(Path(folder), middle, files))
+    there = [path.name for path in Path(folder).iterdir()] if Path(folder).is_dir() else []
+    write_atomically(folder, files, remove=obsolete_weights(there, files), approve=approve)
     return list(files)
 
 
@@ -111,8 +120,8 @@ def bytes_of(size: int | str) -> int:
     return int(float(match[1]) * _UNITS[match[2] if match[2] != "B" else ""])
 
 
-def _tied_copies(tensors: Mapping[str, StoredTensor], config_json: str | None) -> list[str]:
-    """The table's tied copies whose source is saved too; the decoder's matrix only where the config ties it."""
+def tied_copies(tensors: Mapping[str, StoredTensor], config_json: str | None) -> list[str]:
+    """Return the tied copies whose source is saved too; the decoder's matrix only where the config ties it."""
     config = json.loads(config_json) if config_json is not None else {}
     copies = []
     for row in ROWS:
@@ -165,11 +174,18 @@ def _json(content: Mapping[str, object]) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def _earlier(folder: Path, middle: str, files: Mapping[str, Writer]) -> list[str]:
-    """Weight files and indexes that loading would look for and that this save does not write."""
-    pattern = re.compile(
-        rf"(model|pytorch_model){re.escape(middle)}(-\d{{5}}-of-\d{{5}})?\.(safetensors|bin)"
-        rf"|(model\.safetensors|pytorch_model\.bin)\.index{re.escape(middle)}\.json"
-    )
-    there = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(name for name in there if pattern.fullmatch(name) and name not in files)
+def obsolete_weights(there: Iterable[str], written: Collection[str]) -> list[str]:
+    """Return the names of weight files and indexes that loading would take for those written, and that were not.
+
+    Args:
+        there: names of files.
+        written: those of a save, all of one variant.
+
+    Example:
+        >>> obsolete_weights(["model-00001-of-00002.safetensors", "tf_model.h5"], ["model.safetensors"])
+        ['model-00001-of-00002.safetensors']
+    """
+    found = [match for match in map(_WEIGHTS.fullmatch, written) if match]
+    variants = {match["variant"] or match["of_index"] for match in found}
+    earlier = [match for match in map(_WEIGHTS.fullmatch, there) if match and match[0] not in written]
+    return sorted(match[0] for match in earlier if (match["variant"] or match["of_index"]) in variants)

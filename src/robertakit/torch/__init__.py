@@ -8,7 +8,7 @@ from robertakit.torch.cache import DynamicCache  # noqa: E402
 from robertakit.torch.encoder import RobertaModel  # noqa: E402
 from robertakit.torch.engine import Engine  # noqa: E402
 from robertakit.torch.language_models import RobertaForCausalLM, RobertaForMaskedLM  # noqa: E402
-from robertakit.torch.pretrained import RobertaPreTrainedModel  # noqa: E402
+from robertakit.torch.pretrained import PreTrainedModel, RobertaPreTrainedModel  # noqa: E402
 from robertakit.torch.sequence_models import RobertaForMultipleChoice, RobertaForSequenceClassification  # noqa: E402
 from robertakit.torch.token_models import RobertaForQuestionAnswering, RobertaForTokenClassification  # noqa: E402
 from robertakit.torch.xlm_roberta import (  # noqa: E402
@@ -25,6 +25,7 @@ from robertakit.torch.xlm_roberta import (  # noqa: E402
 __all__ = [
     "DynamicCache",
     "Engine",
+    "PreTrainedModel",
     "RobertaForCausalLM",
     "RobertaForMaskedLM",
     "RobertaForMultipleChoice",

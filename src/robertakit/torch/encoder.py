@@ -21,7 +21,7 @@ from robertakit.torch.activations import activation
 from robertakit.torch.attention import Layout, PackedLayout, PaddedLayout, RobertaAttention, RobertaOutput
 from robertakit.torch.cache import DynamicCache, LegacyCache, PastKeyValues
 from robertakit.torch.inputs import Inputs, check_lengths, check_rows, read_inputs
-from robertakit.torch.pretrained import RobertaPreTrainedModel
+from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
 from robertakit.torch.rows import first_tokens
 
 __all__ = ["RobertaEmbeddings", "RobertaEncoder", "RobertaLayer", "RobertaModel", "RobertaPooler"]
@@ -222,9 +222,10 @@ class RobertaModel(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
-        self.embeddings = RobertaEmbeddings(config)
-        self.encoder = RobertaEncoder(config)
-        self.pooler = RobertaPooler(config) if add_pooling_layer else None
+        with as_part():
+            self.embeddings = RobertaEmbeddings(config)
+            self.encoder = RobertaEncoder(config)
+            self.pooler = RobertaPooler(config) if add_pooling_layer else None
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Embedding:

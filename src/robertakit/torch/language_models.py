@@ -46,9 +46,9 @@ class _LanguageModel(RobertaPreTrainedModel):
         super().__init__(config)
         with as_part():
             self.roberta = RobertaModel(config, add_pooling_layer=False)
-        self.lm_head = RobertaLMHead(config)
-        if config.tie_word_embeddings:
-            self.lm_head.decoder.weight = self.roberta.embeddings.word_embeddings.weight
+            self.lm_head = RobertaLMHead(config)
+            if config.tie_word_embeddings:
+                self.lm_head.decoder.weight = self.roberta.embeddings.word_embeddings.weight
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:

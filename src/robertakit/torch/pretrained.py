@@ -1,331 +1,239 @@
-"""What all PyTorch models share: configuration, drawn weights, loading and saving. No model is defined here.
+"""What all PyTorch models share: the configuration, where weights come from and go to. No model is defined here.
 
-Files and their checks are `robertakit.checkpoints`' business; this file only moves arrays in and out of modules.
+The work is done beside it: `construction` draws, `loading` and `saving` move weights, `changing` adds and cuts. Files
+and their checks are `robertakit.checkpoints`' business.
 """
 
-import copy
-import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import ClassVar, Literal, Self, overload
+from collections.abc import Callable, Collection, Mapping
+from typing import ClassVar, Self, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robertakit.architecture import initial_value, parameters
-from robertakit.checkpoints import StoredTensor, Weights, load_weights, save_weights
+from robertakit.architecture import HEADS, ROWS
+from robertakit.checkpoints import save_weights
+from robertakit.checkpoints.saving import obsolete_weights
 from robertakit.configuration import PretrainedConfig, RobertaConfig
-from robertakit.errors import ArgumentError, ConfigError, listed
-from robertakit.field_values import refuse_unknown
-from robertakit.files import WHERE, Location, locate, take_where
-from robertakit.pretrained_config import read_fields
+from robertakit.errors import ArgumentError
+from robertakit.model_card import model_card
+from robertakit.publishing import PushToHub
+from robertakit.torch.construction import Origin, as_part, draw, draw_by_type
+from robertakit.torch.contents import contents_of, head_of
+from robertakit.torch.loading import Loadable
+from robertakit.torch.loading_arguments import dtype_named, one_dtype
+from robertakit.torch.saving import config_to_save, generation_file, refuse_other_formats, tensors_to_save
+from robertakit.torch.sharing import settle_names, share, share_again, shared_places
+from robertakit.torch.values import as_stored
 
-__all__ = ["RobertaPreTrainedModel", "as_part", "dtype_named"]
-
-_FLOATS = {
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "float32": torch.float32,
-    "float64": torch.float64,
-}
-_STORED = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
-
-_inside: ContextVar[bool] = ContextVar("inside", default=False)
+__all__ = ["PreTrainedModel", "RobertaPreTrainedModel", "as_part", "dtype_named"]
 
 
-@contextmanager
-def as_part() -> Iterator[None]:
-    """Build a model whose weights somebody else sets: the larger model that it belongs to, or a checkpoint."""
-    token = _inside.set(True)
-    try:
-        yield
-    finally:
-        _inside.reset(token)
-
-
-def _drawn_seed() -> tuple[int, Tensor]:
-    """One draw from PyTorch's generator, and the generator's state behind it."""
-    return int(torch.randint(2**31 - 1, (), device="cpu")), torch.get_rng_state()
-
-
-class RobertaPreTrainedModel(nn.Module):
-    """What all classes share: the configuration, and weights drawn by the architecture table.
+class PreTrainedModel(Loadable, PushToHub):
+    """A model with a configuration that is loaded and saved; the seven models are, and so is one of your own.
 
     Two models of one configuration, built after the same `torch.manual_seed`, have the same weights; so has the
     model of another framework that is built from the same seed.
+
+    Args:
+        config: kept, not copied.
+
+    Raises:
+        ConfigError: fields contradict each other.
+        ArgumentError: no configuration of this library.
+
+    Example:
+        >>> from torch import nn
+        >>> from robertakit import RobertaConfig, RobertaModel, RobertaPreTrainedModel
+        >>> class Scored(RobertaPreTrainedModel):
+        ...     def __init__(self, config):
+        ...         super().__init__(config)
+        ...         self.roberta = RobertaModel(config, add_pooling_layer=False)
+        ...         self.scorer = nn.Linear(config.hidden_size, 1)
+        ...         self.post_init()
+        >>> sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+        >>> Scored(RobertaConfig(**sizes)).scorer.bias.tolist()
+        [0.0]
     """
 
-    config_class: ClassVar[type[RobertaConfig]] = RobertaConfig
-    base_model_prefix: ClassVar[str] = "roberta"
+    #: A key of `architecture.HEADS`; a model of somebody's own has none. Not set here: it may have a layer called so.
     head: ClassVar[str]
-    #: Whether calls look for ids and labels without a row; False spares an accelerator the wait.
-    check_inputs: bool = True
+    #: Names of tensors that share another's values where the config says so; read by PEFT.
+    _tied_weights_keys: ClassVar[list[str] | None] = None
+    _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
+    _keys_to_ignore_on_load_missing: ClassVar[list[str] | None] = None
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str] | None] = None
+    is_parallelizable = False
+    #: No `forward` takes the number of labels of several batches: a trainer divides by the steps it accumulates.
+    accepts_loss_kwargs = False
+    _hf_peft_config_loaded = False
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__()
+        if not isinstance(cast(object, config), PretrainedConfig):
+            raise ArgumentError(
+                given=f"a configuration of type {type(config).__module__}.{type(config).__name__}",
+                expected=f"a {self.config_class.__name__}",
+                hint=f"{self.config_class.__name__}.from_dict(config.to_dict()) makes one; "
+                f"{type(self).__name__}.from_pretrained(name) loads a model",
+            )
         config.validate(building=True)
         self.config = config
-        # One draw, whatever the class and its size: modules' own first values, which nobody sees, are drawn
-        # behind it and taken back.
-        if not _inside.get():
-            self._seed, self._generator_state = _drawn_seed()
+        self.name_or_path = config.name_or_path
+        self.warnings_issued: dict[str, bool] = {}
+        self._origin = Origin.now()
+        register = cast(Callable[..., object], self.register_load_state_dict_post_hook)
+        register(share_again)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if isinstance(vars(cls).get("head"), str):
+            group = HEADS[cls.head].group
+            cls._tied_weights_keys = [row.name for row in ROWS if row.tied_to and row.group == group] or None
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the weights are."""
-        return next(self.parameters()).dtype
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set; a layer that somebody gives the name of an attribute of our classes (`head`, `score`) is that layer."""
+        super().__setattr__(name, cast(nn.Module, value))
+        layers = {**self.__dict__.get("_modules", {}), **self.__dict__.get("_parameters", {})}
+        if name in layers and hasattr(type(self), name):
+            self.__dict__[name] = value
+
+    # Weights of a new model ---------------------------------------------------------------------------------
 
     def post_init(self) -> None:
-        """Give every parameter its initial value, unless somebody else will."""
-        if not _inside.get():
-            torch.set_rng_state(self._generator_state)
-            self._set_weights({}, self._seed)
+        """End a constructor: weights get their initial values. A part of a larger model leaves that to it."""
+        self.init_weights()
+        if getattr(self.config, "gradient_checkpointing", False):  # as configurations of 2020 ask for it
+            self.gradient_checkpointing_enable()
 
-    _draw_weights = post_init
+    def init_weights(self) -> None:
+        """Draw what has no value yet: by the architecture's table, and layers of one's own by `_init_weights`.
 
-    @torch.no_grad()
-    def _set_weights(self, found: Weights, seed: int) -> None:
-        """Set every parameter of the table: to what was found, else to its initial value."""
-        named = dict(self.named_parameters(remove_duplicate=False))
-        pooler = getattr(self, "pooler", None) is not None
-        for name, row in parameters(self.config, self.head, add_pooling_layer=pooler).items():
-            if row.tied_to is not None or named[name].is_meta:
-                continue
-            if name in found:
-                wide = found[name].dtype == "F64" or named[name].dtype == torch.float64
-                value = found[name].read(np.float64 if wide else np.float32)
-            else:
-                value = initial_value(row, self.config, seed)
-            named[name].copy_(torch.tensor(value))
+        What was drawn or loaded before stays. On the meta device there is nothing to draw; after `to_empty` there is.
+        """
+        if self._origin is None:
+            return
+        of_somebody = type(self)._init_weights is not PreTrainedModel._init_weights
+        draw(self, self._origin, self._init_weights, of_somebody)
+        self.tie_weights()
 
-    @overload
+    def _init_weights(self, module: nn.Module) -> None:
+        """Draw one layer of one's own, by its type; override it for another way."""
+        draw_by_type(module, self.config.initializer_range)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert all tensors; what was one tensor stays one, also where PyTorch makes new ones."""
+        shared = shared_places(self)
+        cast(Callable[..., object], super()._apply)(fn, recurse)
+        share(shared)
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: object) -> None:
+        """Take a state dict as any release wrote it; what was one tensor stays one, also with `assign=True`."""
+        settle_names(state_dict, prefix, contents_of(self))
+        self.__dict__["_shared"] = shared_places(self)
+        take = cast(Callable[..., None], super()._load_from_state_dict)
+        take(state_dict, prefix, *rest)
+
     @classmethod
-    def from_pretrained(
+    def from_config(
         cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *model_args: object,
-        config: PretrainedConfig | str | os.PathLike[str] | None = None,
+        config: PretrainedConfig,
+        *,
         dtype: torch.dtype | str | None = None,
         torch_dtype: torch.dtype | str | None = None,
-        strict: bool = True,
-        ignore_mismatched_sizes: bool = False,
-        output_loading_info: Literal[False] = False,
-        use_safetensors: bool | None = None,
-        variant: str | None = None,
+        attn_implementation: str | None = None,
         **kwargs: object,
-    ) -> Self: ...
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *model_args: object,
-        config: PretrainedConfig | str | os.PathLike[str] | None = None,
-        dtype: torch.dtype | str | None = None,
-        torch_dtype: torch.dtype | str | None = None,
-        strict: bool = True,
-        ignore_mismatched_sizes: bool = False,
-        output_loading_info: Literal[True],
-        use_safetensors: bool | None = None,
-        variant: str | None = None,
-        **kwargs: object,
-    ) -> tuple[Self, dict[str, list[str]]]: ...
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *model_args: object,
-        config: PretrainedConfig | str | os.PathLike[str] | None = None,
-        dtype: torch.dtype | str | None = None,
-        torch_dtype: torch.dtype | str | None = None,
-        strict: bool = True,
-        ignore_mismatched_sizes: bool = False,
-        output_loading_info: bool = False,
-        use_safetensors: bool | None = None,
-        variant: str | None = None,
-        **kwargs: object,
-    ) -> Self | tuple[Self, dict[str, list[str]]]:
-        """Load a checkpoint from a folder or the Hub, ready to answer (`eval()`).
+    ) -> Self:
+        """Make a model with new weights.
 
         Args:
-            pretrained_model_name_or_path: folder, file of weights, or name on the Hub.
-            *model_args: of the constructor, behind the configuration.
-            config: used in place of the checkpoint's own, or where to read it; not changed.
-            dtype: of the model: a `torch.dtype`, its name, or `"auto"` for the one that is stored; default float32.
+            config: kept, not copied.
+            dtype: of the model; None for the configuration's, else float32.
             torch_dtype: older name of the same.
-            strict: refuse tensors that belong to nothing known (see `checkpoints.load_weights`).
-            ignore_mismatched_sizes: draw a head anew whose shape differs.
-            output_loading_info: return `(model, report)`.
-            use_safetensors: True for safetensors only, False for `.bin` only, None for safetensors first.
-            variant: for example `"fp16"` for `model.fp16.safetensors`.
-            **kwargs: where to look (`revision`, `token`, `cache_dir`, `local_files_only`, `subfolder`,
-                `force_download`); fields of the configuration, `attn_implementation` among them; and arguments of
-                the constructor, such as `add_pooling_layer`.
-
-        Raises:
-            CheckpointError: one of its leaves says what is wrong with the files.
-            ConfigError: the configuration makes no model of this class.
-            ArgumentError: a keyword that nothing knows, or a dtype that no model has.
-
-        Example:
-            >>> import tempfile
-            >>> from robertakit.torch import RobertaModel
-            >>> sizes = {"vocab_size": 9, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-            >>> folder = tempfile.mkdtemp()
-            >>> files = RobertaModel(RobertaConfig(**sizes)).save_pretrained(folder)
-            >>> RobertaModel.from_pretrained(folder, add_pooling_layer=False, dtype="float64").dtype
-            torch.float64
+            attn_implementation: written into the configuration.
+            **kwargs: of the constructor.
         """
-        where = take_where(kwargs)
-        find: Callable[..., Location] = locate
-        location = find(pretrained_model_name_or_path, **where)
-        known, own = cls._split(config, location, where, kwargs)
-        asked = _one_dtype(dtype, torch_dtype)
-        seed, state = _drawn_seed()
+        if attn_implementation is not None:
+            config.attn_implementation = attn_implementation
+        default = torch.float32 if config.dtype is None else str(config.dtype)
         make: Callable[..., Self] = cls
-        with as_part():
-            model = make(known, *model_args, **own)
-        torch.set_rng_state(state)
-        pooler = getattr(model, "pooler", None) is not None
-        found, info = load_weights(
-            location, known, cls.head, strict=strict, ignore_mismatched_sizes=ignore_mismatched_sizes,
-            add_pooling_layer=pooler, use_safetensors=use_safetensors, variant=variant,
-        )  # fmt: skip
-        model.to(_stored_dtype(known, found) if asked == "auto" else dtype_named(asked))
-        known.dtype = str(model.dtype).removeprefix("torch.")
-        model._set_weights(found, seed)
-        model.eval()
-        return (model, info.as_dict()) if output_loading_info else model
+        return make(config, **kwargs).to(dtype_named(one_dtype(dtype, torch_dtype, default)))
 
-    @classmethod
-    def _split(
-        cls,
-        config: PretrainedConfig | str | os.PathLike[str] | None,
-        location: Location,
-        where: Mapping[str, object],
-        kwargs: Mapping[str, object],
-    ) -> tuple[PretrainedConfig, dict[str, object]]:
-        """The configuration under the caller's fields, and the keywords that are the constructor's."""
-        own = set(inspect.signature(cls.__init__).parameters) - {"self", "config"}
-        if isinstance(config, PretrainedConfig):
-            known, rest = copy.deepcopy(config), dict(kwargs)
-            if "attn_implementation" in rest:
-                known = type(known).from_dict(
-                    known.to_dict() | {"attn_implementation": rest.pop("attn_implementation")}
-                )
-        else:
-            find: Callable[..., Location] = locate
-            fields = read_fields(location if config is None else find(config, **where))
-            kind = PretrainedConfig.families.get(str(fields.get("model_type")), cls.config_class)
-            ours = {name: value for name, value in kwargs.items() if name not in own}
-            make: Callable[..., tuple[PretrainedConfig, dict[str, object]]] = kind.from_dict
-            known, rest = make(fields, return_unused_kwargs=True, **ours)
-            rest |= {name: value for name, value in kwargs.items() if name in own}
-        unknown = sorted(set(rest) - own)
-        if unknown and isinstance(config, PretrainedConfig):
-            raise ArgumentError(
-                given=f"config, and {listed(unknown)} of {cls.__name__}.from_pretrained",
-                hint="set fields on the config itself",
-            )
-        right = {*inspect.signature(cls.from_pretrained).parameters, *WHERE, *own, *known.to_dict()}
-        refuse_unknown(unknown, f"{cls.__name__}.from_pretrained", right)
-        return known, rest
+    _from_config = from_config
+
+    # Files --------------------------------------------------------------------------------------------------
 
     def save_pretrained(
         self,
         save_directory: str | os.PathLike[str],
         is_main_process: bool = True,
         state_dict: Mapping[str, Tensor] | None = None,
-        *,
+        save_function: Callable[..., object] = torch.save,
         push_to_hub: bool = False,
         max_shard_size: int | str = "5GB",
         safe_serialization: bool = True,
         variant: str | None = None,
+        token: str | bool | None = None,
+        save_peft_format: bool = True,
         **kwargs: object,
     ) -> list[str]:
         """Write weights (safetensors) and `config.json`; a kill leaves the old checkpoint or the new one.
+
+        A tensor under several names is written once. What the model really ties goes into the written configuration.
 
         Args:
             save_directory: made if it is not there.
             is_main_process: False writes nothing: another process does.
             state_dict: in place of the model's own, under the model's names.
-            push_to_hub: refused; upload the folder.
+            save_function: another one is refused: nothing that is written is a pickle.
+            push_to_hub: upload the files, too.
             max_shard_size: bytes, or a text such as `"500MB"`; larger weights are split.
-            safe_serialization: False is refused: nothing that we write is a pickle.
+            safe_serialization: False is refused, for the same reason.
             variant: for example `"fp16"` for `model.fp16.safetensors`.
-            **kwargs: refused.
+            token: of the upload.
+            save_peft_format: False is refused: adapters are saved by the peft package.
+            **kwargs: of the upload, see `push_to_hub`; `repo_id` is the folder's name by default.
 
         Returns:
             The names of the files written.
 
         Raises:
-            SaveFailed: the disk refused.
-            ArgumentError: what is refused above, or a size that is none.
+            SaveFailed: the disk or the Hub refused.
+            ArgumentError: what is refused above, a size that is none, or weights without values.
         """
-        refused = {"push_to_hub": push_to_hub, "safe_serialization": not safe_serialization} | kwargs
-        for name, value in refused.items():
-            if name in kwargs or value:
-                hints = {"push_to_hub": "save, then call huggingface_hub.upload_folder"}
-                raise ArgumentError(
-                    given=f"{name}={kwargs.get(name, name == 'push_to_hub')!r} to save_pretrained",
-                    expected="a folder of safetensors",
-                    hint=hints.get(name, "leave it out"),
-                )
+        refuse_other_formats(safe_serialization, save_function, save_peft_format)
         if not is_main_process:
             return []
-        tensors = self.state_dict() if state_dict is None else state_dict
-        config = copy.deepcopy(self.config)
-        config.architectures = [type(self).__name__]
-        config.dtype = str(self.dtype).removeprefix("torch.")
-        return save_weights(
+        of_push = kwargs if token is None else {"token": token, **kwargs}
+        publication = self._publication(save_directory, push_to_hub, of_push)
+        tensors = tensors_to_save(self, state_dict)
+        config = config_to_save(self, tensors)
+        names = save_weights(
             save_directory,
-            {name: _as_stored(tensor) for name, tensor in tensors.items()},
+            {name: as_stored(tensor) for name, tensor in tensors.items()},
             config_json=config.to_json_string(),
             max_shard_size=max_shard_size,
             variant=variant,
+            others=generation_file(self.generation_config),
         )
+        if publication is not None:
+            publication.upload(save_directory, names)
+        return names
+
+    def _card(self, repo_id: str) -> str | None:
+        head = head_of(self)
+        if head is None:
+            return None
+        pooler = getattr(self, "pooler", None) is not None
+        return model_card(self.config, HEADS[head], repo_id, type(self).__name__, add_pooling_layer=pooler)
+
+    def _obsolete(self, there: Collection[str], written: Collection[str]) -> list[str]:
+        return obsolete_weights(there, written)
 
 
-def dtype_named(dtype: torch.dtype | str) -> torch.dtype:
-    """A dtype that a model can have, from itself or its name.
+class RobertaPreTrainedModel(PreTrainedModel):
+    """What RoBERTa's models are made of, and models of one's own around them; see `PreTrainedModel`."""
 
-    Raises:
-        ArgumentError: no such dtype.
-    """
-    name = str(dtype).removeprefix("torch.")
-    if name not in _FLOATS:
-        raise ArgumentError(given=f"dtype={dtype!r}", expected=f"one of {listed(_FLOATS)}, or 'auto'")
-    return _FLOATS[name]
-
-
-def _one_dtype(dtype: torch.dtype | str | None, torch_dtype: torch.dtype | str | None) -> torch.dtype | str:
-    if dtype is not None and torch_dtype is not None and str(dtype) != str(torch_dtype):
-        raise ArgumentError(
-            given=f"dtype={dtype!r} and torch_dtype={torch_dtype!r}", expected="one of the two names"
-        )
-    chosen = torch_dtype if dtype is None else dtype
-    return torch.float32 if chosen is None else chosen
-
-
-def _stored_dtype(config: PretrainedConfig, found: Weights) -> torch.dtype:
-    """What `"auto"` means: what the configuration says, else what the first tensor is stored in."""
-    if isinstance(config.dtype, str) and config.dtype in _FLOATS:
-        return _FLOATS[config.dtype]
-    return _STORED[next(iter(found.values())).dtype]
-
-
-def _as_stored(tensor: Tensor) -> StoredTensor | np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    """A tensor's values for a file; bfloat16, which NumPy has not, by its bits."""
-    plain = tensor.detach().cpu()
-    if plain.dtype == torch.bfloat16:
-        return StoredTensor("BF16", plain.contiguous().view(torch.int16).numpy().view("<u2"))
-    array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] = plain.numpy()
-    return array
+    config_class: ClassVar[type[PretrainedConfig]] = RobertaConfig
+    base_model_prefix: ClassVar[str] = "roberta"

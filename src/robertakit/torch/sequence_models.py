@@ -56,7 +56,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         self.num_labels = config.num_labels
         with as_part():
             self.roberta = RobertaModel(config, add_pooling_layer=False)
-        self.classifier = RobertaClassificationHead(config)
+            self.classifier = RobertaClassificationHead(config)
         self.post_init()
 
     def score(self, rows: Tensor) -> dict[str, Tensor]:
@@ -148,8 +148,8 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
         super().__init__(config)
         with as_part():
             self.roberta = RobertaModel(config)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, 1)
+            self.dropout = nn.Dropout(config.hidden_dropout_prob)
+            self.classifier = nn.Linear(config.hidden_size, 1)
         self.post_init()
 
     def score(self, rows: Tensor) -> dict[str, Tensor]:

@@ -40,8 +40,8 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
         self.num_labels = config.num_labels
         with as_part():
             self.roberta = RobertaModel(config, add_pooling_layer=False)
-        self.dropout = nn.Dropout(head_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+            self.dropout = nn.Dropout(head_dropout(config))
+            self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     def score(self, rows: Tensor) -> dict[str, Tensor]:
@@ -139,7 +139,7 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
             )
         with as_part():
             self.roberta = RobertaModel(config, add_pooling_layer=False)
-        self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
+            self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
     def score(self, rows: Tensor) -> dict[str, Tensor]:

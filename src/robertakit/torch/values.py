@@ -1,0 +1,127 @@
+"""Stored values into tensors and back: each converted on its way, without a second copy of a model."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from robertakit.checkpoints import StoredTensor, Weights
+from robertakit.errors import ArgumentError, TensorMismatch
+from robertakit.torch.construction import Origin, draw_described, mark_drawn
+from robertakit.torch.contents import Contents
+from robertakit.torch.sharing import holders, put
+
+__all__ = ["as_stored", "copy_into", "fill"]
+
+#: As many values are widened at a time.
+_CHUNK = 1 << 22
+
+
+def copy_into(target: Tensor, stored: StoredTensor) -> None:
+    """Write stored values into a tensor of the same shape, in its dtype and on its device.
+
+    Raises:
+        TensorMismatch: a value beyond the range of the tensor's dtype, or numbers with a fraction for integers.
+
+    Example:
+        >>> target = torch.zeros(2, dtype=torch.bfloat16)
+        >>> copy_into(target, StoredTensor("F32", np.array([1.5, 2.0], np.float32)))
+        >>> target.tolist()
+        [1.5, 2.0]
+    """
+    target = target.detach()
+    if target.device.type != "cpu":
+        staged = torch.empty(target.shape, dtype=target.dtype, device="cpu")
+        copy_into(staged, stored)
+        target.copy_(staged)
+    elif target.dtype == torch.bfloat16 and stored.dtype == "BF16":
+        np.copyto(target.view(torch.int16).numpy(), stored.bits.view(np.int16))
+    elif target.dtype == torch.bfloat16 or stored.dtype == "BF16":
+        flat, bits = target.view(-1), stored.bits.reshape(-1)
+        for start in range(0, flat.numel(), _CHUNK):
+            part = StoredTensor(stored.dtype, bits[start : start + _CHUNK]).read(np.float32)
+            if target.dtype == torch.bfloat16:
+                flat[start : start + _CHUNK].copy_(torch.tensor(part))
+            else:
+                _copy(flat[start : start + _CHUNK], part)
+    else:
+        _copy(target, stored.bits)
+
+
+def _copy(target: Tensor, values: NDArray[np.generic]) -> None:
+    try:
+        with np.errstate(over="raise"):
+            np.copyto(target.numpy(), values, casting="same_kind")
+    except (FloatingPointError, TypeError) as error:
+        raise TensorMismatch(
+            given=f"values of {values.dtype} that {target.dtype} cannot hold", hint="choose a wider dtype"
+        ) from error
+
+
+@torch.no_grad()
+def fill(
+    model: nn.Module,
+    contents: Contents,
+    found: Weights,
+    origin: Origin,
+    device_of: Callable[[str], torch.device] | None,
+) -> None:
+    """Give each tensor of a model its value: a stored one, or the one that is drawn; one tensor after the other.
+
+    Args:
+        model: the model, with parts on the meta device.
+        contents: of the model, in the dtype that it is to have.
+        found: the model's name -> stored tensor; not for all of them.
+        origin: what lacks is drawn from its seed; tensors without a device of their own go to its device.
+        device_of: the device of a tensor by its name; None leaves each where it is, or to the origin.
+
+    Raises:
+        ArgumentError: a layer of somebody's own has no value yet, and nothing gives it one.
+    """
+    places = holders(model)
+    for name, tensor in contents.tensors.items():
+        row = contents.table[name]
+        device = origin.device if tensor.is_meta else tensor.device
+        if device_of is not None:
+            device = device_of(name)
+        if row.tied_to is not None or device.type == "meta":
+            continue
+        place = places[id(tensor)]
+        if tensor.is_meta and name not in found and name not in contents.described:
+            raise _without_value(name)
+        if tensor.device != device:
+            moved = torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
+            tensor = nn.Parameter(moved, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else moved
+            put(place, tensor)
+        if name in found:
+            copy_into(tensor, found[name])
+        elif name in contents.described:
+            draw_described(tensor, row, contents.described[name], origin.seed)
+    for name, buffer in model.named_buffers():
+        device = origin.device if device_of is None else device_of(name)
+        if buffer.is_meta and device.type != "meta":
+            raise _without_value(name)
+        if device_of is not None and buffer.device != device:
+            put(places[id(buffer)], buffer.to(device))
+    for module in model.modules():
+        if not any(tensor.is_meta for tensor in module.parameters(recurse=False)):
+            mark_drawn(module)
+
+
+def _without_value(name: str) -> ArgumentError:
+    return ArgumentError(
+        given=f"{name}, which is made of weights that are not loaded yet",
+        expected="layers that do not need them in the constructor",
+        hint="low_cpu_mem_usage=False builds the model with initial weights first",
+    )
+
+
+def as_stored(tensor: Tensor) -> StoredTensor | NDArray[np.generic]:
+    """Return a tensor's values for a file; bfloat16, which NumPy has not, by its bits."""
+    plain = tensor.detach().cpu()
+    if plain.dtype == torch.bfloat16:
+        return StoredTensor("BF16", plain.contiguous().view(torch.int16).numpy().view("<u2"))
+    array: NDArray[np.generic] = plain.numpy()
+    return array
