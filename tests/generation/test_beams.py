@@ -44,7 +44,9 @@ def full(early_stopping: bool | str, length_penalty: float, running: float) -> b
         ("never", -1.0, -2.1, True),
     ],
 )
-def test_when_it_is_over(early_stopping: bool | str, length_penalty: float, running: float, over: bool) -> None:
+def test_when_it_is_over(
+    early_stopping: bool | str, length_penalty: float, running: float, over: bool
+) -> None:
     assert full(early_stopping, length_penalty, running) is over
 
 
@@ -61,7 +63,10 @@ def test_it_goes_on_until_it_is_full_and_ends_where_nothing_runs() -> None:
 
 def test_what_is_impossible_neither_finishes_nor_goes_on() -> None:
     beams = Beams(width=2, longest=3)
-    assert steps(beams, (-1.0, 0, 7, False), (-math.inf, 0, 2, True), (-math.inf, 0, 8, False)) == [(0, 7), (0, 7)]
+    assert steps(beams, (-1.0, 0, 7, False), (-math.inf, 0, 2, True), (-math.inf, 0, 8, False)) == [
+        (0, 7),
+        (0, 7),
+    ]
     assert beams.scores() == [-1.0, -math.inf]
     assert beams.finished == []
     steps(beams, (-math.inf, 0, 7, False))

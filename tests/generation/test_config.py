@@ -102,7 +102,7 @@ def test_fields_that_contradict_each_other() -> None:
 
 
 def test_keywords_that_are_no_fields() -> None:
-    with pytest.raises(ArgumentError, match="max_new_token'.*max_new_tokens"):
+    with pytest.raises(ArgumentError, match=r"max_new_token'.*max_new_tokens"):
         GenerationConfig(max_new_token=3)
     with pytest.raises(ArgumentError, match=r"generate\(streamer"):
         GenerationConfig(streamer=None)
@@ -110,7 +110,12 @@ def test_keywords_that_are_no_fields() -> None:
 
 
 def test_the_way_tokens_are_chosen() -> None:
-    modes = {(1, False): "greedy_search", (1, True): "sample", (2, False): "beam_search", (2, True): "beam_sample"}
+    modes = {
+        (1, False): "greedy_search",
+        (1, True): "sample",
+        (2, False): "beam_search",
+        (2, True): "beam_sample",
+    }
     for (beams, draw), mode in modes.items():
         assert GenerationConfig(num_beams=beams, do_sample=draw).get_generation_mode() == mode
     with pytest.raises(ArgumentError, match="assistant_model"):
@@ -124,17 +129,25 @@ def test_fields_without_effect_are_named() -> None:
     with pytest.raises(ConfigError, match=r"temperature=0.7, which has no effect; expected do_sample=True"):
         config.validate(strict=True)
     assert not GenerationConfig(temperature=0.7, do_sample=True, top_k=3).without_effect()
-    assert list(GenerationConfig(use_cache=False, return_legacy_cache=True).without_effect()) == ["return_legacy_cache"]
+    assert list(GenerationConfig(use_cache=False, return_legacy_cache=True).without_effect()) == [
+        "return_legacy_cache"
+    ]
 
 
 def test_a_models_configuration_gives_tokens_and_legacy_fields() -> None:
-    config = GenerationConfig.from_model_config(RobertaConfig(max_length=9, num_beams=1, use_cache=False, top_p=0.5))
+    config = GenerationConfig.from_model_config(
+        RobertaConfig(max_length=9, num_beams=1, use_cache=False, top_p=0.5)
+    )
     assert config.given() == {
         "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "max_length": 9, "use_cache": False, "top_p": 0.5,
     }  # fmt: skip
-    assert config.own() == {}
-    config.top_p, config.max_length = 0.6, 9
-    assert config.own() == {"top_p": 0.6}
+    derived = config.given()
+    assert config.own(derived) == {}
+    config.top_p, config.max_length, config.eos_token_id = 0.6, 9, None
+    assert config.own(derived) == {"top_p": 0.6, "eos_token_id": None}
+    read = GenerationConfig.from_dict(json.loads(config.to_json_string()))
+    assert read.own(derived) == {"top_p": 0.6, "eos_token_id": None}
+    assert GenerationConfig(top_p=0.5).own(derived) == {"top_p": 0.5}
     assert GenerationConfig.from_model_config(RobertaConfig(output_attentions=True)).return_dict_in_generate
 
 
@@ -162,7 +175,9 @@ def test_files(tmp_path) -> None:
     with pytest.raises(NotFound, match="generation_config"):
         GenerationConfig.from_pretrained(tmp_path / "empty")
     config.to_json_file(tmp_path / "whole.json", use_diff=False)
-    assert json.loads((tmp_path / "whole.json").read_text()).keys() == DOCUMENTED.keys() | {"a_field_of_my_own"}
+    assert json.loads((tmp_path / "whole.json").read_text()).keys() == DOCUMENTED.keys() | {
+        "a_field_of_my_own"
+    }
 
 
 @pytest.mark.parametrize(
@@ -186,7 +201,8 @@ def test_what_cannot_be_saved_raises(tmp_path) -> None:
 
 
 def test_keys_of_a_file_that_nothing_knows_are_kept_and_private_ones_are_not() -> None:
-    config = GenerationConfig.from_dict({"top_k": 3, "transformers_version": "4.57.6", "_from_model_config": True})
+    config = GenerationConfig.from_dict({"top_k": 3, "transformers_version": "4.57.6", "_commit_hash": "x"})
     assert config.given() == {"top_k": 3, "transformers_version": "4.57.6"}
+    assert not hasattr(config, "_commit_hash")
     assert config == GenerationConfig(top_k=3)
     assert repr(config) == 'GenerationConfig {\n  "top_k": 3\n}\n'

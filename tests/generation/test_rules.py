@@ -24,7 +24,9 @@ def test_following_is_what_would_repeat_a_sequence(history, written, size) -> No
     assert following(history, written, size) == wanted
 
 
-@given(IDS, st.dictionaries(st.lists(st.integers(0, 3), min_size=1, max_size=3).map(tuple), st.integers(-5, 5)))
+@given(
+    IDS, st.dictionaries(st.lists(st.integers(0, 3), min_size=1, max_size=3).map(tuple), st.integers(-5, 5))
+)
 def test_completed_sums_what_a_next_token_completes(history, values) -> None:
     for token in range(4):
         longer = (*history, token)
@@ -35,7 +37,9 @@ def test_completed_sums_what_a_next_token_completes(history, values) -> None:
 
 
 def rules(prompt=4, longest=10, shortest=0, prompts=((5, 6, 7, 5),), copies=1, **fields):
-    return TokenRules(GenerationConfig(**fields), Lengths(prompt, longest, shortest), [*map(list, prompts)], copies)
+    return TokenRules(
+        GenerationConfig(**fields), Lengths(prompt, longest, shortest), [*map(list, prompts)], copies
+    )
 
 
 def test_what_no_row_may_write() -> None:

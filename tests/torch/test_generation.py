@@ -136,7 +136,9 @@ def test_behind_an_encoder(models) -> None:
             batch,
         )
         singles = [
-            model.generate(torch.tensor([row]), encoder_hidden_states=states[i : i + 1, : keep[i].sum()], **options)
+            model.generate(
+                torch.tensor([row]), encoder_hidden_states=states[i : i + 1, : keep[i].sum()], **options
+            )
             for i, row in enumerate(PROMPTS)
         ]
         same_tokens(batch, singles)
@@ -233,7 +235,9 @@ def test_a_head_mask_takes_effect_at_every_step(model) -> None:
 @pytest.mark.parametrize("options", [{}, {"num_beams": 3}, {"use_cache": False}], ids=str)
 def test_a_cache_of_the_first_tokens(model, form, options) -> None:
     wanted = model.generate(IDS, attention_mask=MASK, max_new_tokens=6, **options)
-    first = model(IDS[:, :4], attention_mask=MASK[:, :4], position_ids=_positions(MASK[:, :4]), use_cache=True)
+    first = model(
+        IDS[:, :4], attention_mask=MASK[:, :4], position_ids=_positions(MASK[:, :4]), use_cache=True
+    )
     tuples = DynamicCache.from_legacy_cache(first.past_key_values).to_legacy_cache()
 
     class Foreign:
@@ -318,7 +322,9 @@ def test_each_step_computes_one_token_and_each_prompt_is_computed_once(model, ca
     model.generate(IDS, max_new_tokens=3, min_new_tokens=3, num_beams=4)
     assert calls == [(3, 6), (12, 1), (12, 1)]
     calls.clear()
-    model.generate(IDS, max_new_tokens=3, min_new_tokens=3, do_sample=True, num_return_sequences=2, use_cache=False)
+    model.generate(
+        IDS, max_new_tokens=3, min_new_tokens=3, do_sample=True, num_return_sequences=2, use_cache=False
+    )
     assert calls == [(3, 6), (6, 7), (6, 8)]
 
 
@@ -352,7 +358,9 @@ def test_lengths(model) -> None:
 def test_sequences_end_with_their_end_tokens_and_not_too_early(model, options) -> None:
     torch.manual_seed(0)
     ends = list(range(2, 40))
-    rows = model.generate(IDS, max_new_tokens=20, min_new_tokens=4, eos_token_id=ends, **options)[:, 6:].tolist()
+    rows = model.generate(IDS, max_new_tokens=20, min_new_tokens=4, eos_token_id=ends, **options)[
+        :, 6:
+    ].tolist()
     for row in rows:
         end = next(index for index, token in enumerate(row) if token in ends)
         assert end >= 4
@@ -387,17 +395,23 @@ def test_criteria_of_the_callers_own(model) -> None:
     assert rows[1, 6:].ne(PAD).all()
     assert seen[0] == ((3, 7), None)
     whole = model.generate(IDS, max_new_tokens=5, min_new_tokens=5)
-    assert model.generate(IDS, max_new_tokens=5, stopping_criteria=lambda ids, scores: ids.shape[1] >= 8).shape == (3, 8)
+    assert model.generate(
+        IDS, max_new_tokens=5, stopping_criteria=lambda ids, scores: ids.shape[1] >= 8
+    ).shape == (3, 8)
     assert torch.equal(rows[1], whole[1])
     model.generate(
         IDS, max_new_tokens=2, stopping_criteria=lambda ids, scores: bool(seen.append(len(scores))),
         return_dict_in_generate=True, output_scores=True,
     )  # fmt: skip
     assert seen[-2:] == [1, 2]
-    beams = model.generate(IDS, num_beams=2, max_new_tokens=9, stopping_criteria=lambda ids, scores: ids.shape[1] >= 8)
+    beams = model.generate(
+        IDS, num_beams=2, max_new_tokens=9, stopping_criteria=lambda ids, scores: ids.shape[1] >= 8
+    )
     assert beams.shape == (3, 8)
     with pytest.raises(BadShape, match=r"\(2,\) from function"):
-        model.generate(IDS, max_new_tokens=2, stopping_criteria=lambda ids, scores: torch.tensor([True, False]))
+        model.generate(
+            IDS, max_new_tokens=2, stopping_criteria=lambda ids, scores: torch.tensor([True, False])
+        )
 
 
 def test_time_and_texts_end_sequences(model) -> None:
@@ -408,14 +422,18 @@ def test_time_and_texts_end_sequences(model) -> None:
     whole = model.generate(IDS[:1], max_new_tokens=9, min_new_tokens=9)[0].tolist()
     text = Letters().decode(whole)
     for stop in (text[8:10], [text[8:10], "nowhere"], text[5:8]):
-        row = model.generate(IDS[:1], max_new_tokens=9, min_new_tokens=9, stop_strings=stop, tokenizer=Letters())
+        row = model.generate(
+            IDS[:1], max_new_tokens=9, min_new_tokens=9, stop_strings=stop, tokenizer=Letters()
+        )
         end = 8 if stop == text[5:8] else 10
         assert len(row[0]) <= end
         assert Letters().decode(row[0].tolist()).endswith(stop if isinstance(stop, str) else stop[0])
     # what the prompt says ends nothing
-    row = model.generate(IDS[:1], max_new_tokens=9, min_new_tokens=9, stop_strings=text[1:5], tokenizer=Letters())
+    row = model.generate(
+        IDS[:1], max_new_tokens=9, min_new_tokens=9, stop_strings=text[1:5], tokenizer=Letters()
+    )
     assert row[0].tolist() == whole
-    with pytest.raises(ArgumentError, match="stop_strings=.*tokenizer"):
+    with pytest.raises(ArgumentError, match=r"stop_strings=.*tokenizer"):
         model.generate(IDS, stop_strings="x", max_new_tokens=3)
 
     def slow(ids, scores):
@@ -458,7 +476,12 @@ def test_rules_take_effect(model) -> None:
 
 def test_penalty_of_repetition_by_its_definition(model) -> None:
     out = model.generate(
-        IDS, max_new_tokens=3, repetition_penalty=1.5, return_dict_in_generate=True, output_scores=True, output_logits=True
+        IDS,
+        max_new_tokens=3,
+        repetition_penalty=1.5,
+        return_dict_in_generate=True,
+        output_scores=True,
+        output_logits=True,
     )
     for step, (scores, logits) in enumerate(zip(out.scores, out.logits, strict=True)):
         for row in range(3):
@@ -485,7 +508,9 @@ def test_processors_of_the_callers_own(model) -> None:
 
     assert (model.generate(IDS, max_new_tokens=3, logits_processor=[only_seven])[:, 6:] == 7).all()
     assert shapes == [((3, 6 + step), (3, 61)) for step in range(3)]
-    assert (model.generate(IDS, max_new_tokens=3, num_beams=2, logits_processor=[only_seven])[:, 6:] == 7).all()
+    assert (
+        model.generate(IDS, max_new_tokens=3, num_beams=2, logits_processor=[only_seven])[:, 6:] == 7
+    ).all()
     with pytest.raises(BadShape, match="from function"):
         model.generate(IDS, max_new_tokens=3, logits_processor=[lambda ids, scores: scores[:, 1:]])
 
@@ -562,9 +587,7 @@ def test_a_container_of_beams(model) -> None:
     assert out.beam_indices.lt(0).any()  # some ended early
     each = model.compute_transition_scores(out.sequences, out.scores, out.beam_indices)
     lengths = out.beam_indices.ge(0).sum(-1)
-    torch.testing.assert_close(
-        (each.sum(-1) / lengths**0.5).float(), out.sequences_scores, rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close((each.sum(-1) / lengths**0.5).float(), out.sequences_scores, rtol=0, atol=1e-5)
     for row, count in zip(out.sequences[:, 6:], lengths, strict=True):
         assert row[count:].eq(PAD).all()
 
@@ -631,8 +654,11 @@ def test_a_streamer_is_told_of_each_step(model) -> None:
 def test_the_models_generation_config(models) -> None:
     model = models.build("causal-lm", is_decoder=True)
     assert model.can_generate()
-    assert model.generation_config.to_diff_dict() == {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
-    model.config.max_length = 8  # the older way
+    assert model.generation_config.given() == {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    first = model.generate(IDS, max_new_tokens=1, min_new_tokens=1)[:, 6].tolist()
+    model.config.eos_token_id = first  # the older way
+    assert model.generate(IDS, max_new_tokens=5).shape == (3, 7)
+    model.config.max_length = 8
     assert model.generate(IDS, eos_token_id=None).shape == (3, 8)
     model.generation_config.max_length = 9
     assert model.generate(IDS, eos_token_id=None).shape == (3, 9)
@@ -677,7 +703,9 @@ def test_a_step_by_hand(model) -> None:
     assert torch.equal(step["position_ids"], _positions(MASK))
     past = model(**step, use_cache=True).past_key_values
     longer = torch.cat([IDS, IDS[:, -1:]], 1)
-    step = model.prepare_inputs_for_generation(longer, past_key_values=past, attention_mask=longer.ne(PAD).long())
+    step = model.prepare_inputs_for_generation(
+        longer, past_key_values=past, attention_mask=longer.ne(PAD).long()
+    )
     assert step["input_ids"].tolist() == IDS[:, -1:].tolist()
     assert step["position_ids"].flatten().tolist() == [8, 5, 7]
     with pytest.raises(ArgumentError, match="past_key_values of 6 tokens for 6"):

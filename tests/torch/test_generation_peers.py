@@ -59,9 +59,15 @@ def options(draw: random.Random, padded: bool) -> dict[str, object]:
     }
     if draw.random() < 0.4:
         chosen["min_new_tokens"] = draw.randint(0, chosen["max_new_tokens"])
-    elif padded and draw.random() < 0.4:  # not where an end token is forbidden: theirs makes not-a-number of it
+    elif (
+        padded and draw.random() < 0.4
+    ):  # not where an end token is forbidden: theirs makes not-a-number of it
         chosen["exponential_decay_length_penalty"] = (draw.randint(0, 4), draw.uniform(1.01, 1.5))
-    if draw.random() < 0.2 and chosen["max_new_tokens"] > 2 and "exponential_decay_length_penalty" not in chosen:
+    if (
+        draw.random() < 0.2
+        and chosen["max_new_tokens"] > 2
+        and "exponential_decay_length_penalty" not in chosen
+    ):
         chosen["forced_eos_token_id"] = draw.choice([5, [6, 7]] if beams == 1 else [5])  # equal scores
     if beams > 1:
         chosen |= {
@@ -88,10 +94,14 @@ def options(draw: random.Random, padded: bool) -> dict[str, object]:
             "no_repeat_ngram_size": draw.choice([0, 0, 1, 2]),
             "encoder_no_repeat_ngram_size": draw.choice([0, 0, 2]),
         }
-        if beams == chosen.get("num_return_sequences", 1) == 1:  # theirs meets the first rows only, with wrong prompts
+        if (
+            beams == chosen.get("num_return_sequences", 1) == 1
+        ):  # theirs meets the first rows only, with wrong prompts
             chosen["encoder_repetition_penalty"] = draw.choice([1.0, 1.0, 1.4])
         if draw.random() < 0.3:
-            words = [token for token in range(3, 61) if token not in ends]  # theirs lets a word that ends pass
+            words = [
+                token for token in range(3, 61) if token not in ends
+            ]  # theirs lets a word that ends pass
             chosen["bad_words_ids"] = [[draw.choice(words) for _ in range(size)] for size in (1, 1, 2)]
         if draw.random() < 0.3:
             chosen["sequence_bias"] = {(draw.randint(3, 60),): 2.0, (draw.randint(3, 60), 9): -3.0}
@@ -149,7 +159,12 @@ def test_files_are_theirs_too(pair, tmp_path) -> None:
     assert (theirs.num_beams, theirs.length_penalty, theirs.eos_token_id) == (3, 0.5, [2, 5])
     assert theirs.sequence_bias == [[[5, 6], -2.0]]
     theirs.save_pretrained(tmp_path / "theirs")
-    assert GenerationConfig.from_pretrained(tmp_path / "theirs").given().items() >= {"num_beams": 3, "length_penalty": 0.5}.items()
+    assert (
+        GenerationConfig.from_pretrained(tmp_path / "theirs").given().items()
+        >= {"num_beams": 3, "length_penalty": 0.5}.items()
+    )
     ours, model = pair
     ids = torch.tensor([[0, 8, 9]])
-    assert torch.equal(ours.generate(ids, theirs, max_new_tokens=6), model.generate(ids, theirs, max_new_tokens=6))
+    assert torch.equal(
+        ours.generate(ids, theirs, max_new_tokens=6), model.generate(ids, theirs, max_new_tokens=6)
+    )

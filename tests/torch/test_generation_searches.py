@@ -26,7 +26,11 @@ class Table(GenerationMixin):
     def __init__(self, words: int, seed: int = 0) -> None:
         super().__init__()
         self.config = RobertaConfig(
-            vocab_size=words, pad_token_id=PAD, eos_token_id=EOS, bos_token_id=FIRST, max_position_embeddings=64
+            vocab_size=words,
+            pad_token_id=PAD,
+            eos_token_id=EOS,
+            bos_token_id=FIRST,
+            max_position_embeddings=64,
         )
         self.seed = seed
         self.weight = torch.nn.Parameter(torch.zeros(()))
@@ -90,7 +94,9 @@ def test_wide_beams_find_what_exhaustive_search_finds(seed, words, penalty, retu
         best = sorted(value, key=value.get, reverse=True)[:returned]
         rows = slice(index * returned, (index + 1) * returned)
         assert [written(row, 2) for row in out.sequences[rows]] == best
-        assert out.sequences_scores[rows].tolist() == pytest.approx([value[tokens] for tokens in best], abs=1e-5)
+        assert out.sequences_scores[rows].tolist() == pytest.approx(
+            [value[tokens] for tokens in best], abs=1e-5
+        )
 
 
 def textbook(model, prompt, *, width, most, penalty, early_stopping):
@@ -134,7 +140,9 @@ def test_narrow_beams_are_those_of_the_textbook(seed, width, most, penalty, earl
         length_penalty=penalty, early_stopping=early_stopping, return_dict_in_generate=True, output_scores=True,
     )  # fmt: skip
     for index, prompt in enumerate(prompts):
-        wanted = textbook(model, prompt, width=width, most=most, penalty=penalty, early_stopping=early_stopping)
+        wanted = textbook(
+            model, prompt, width=width, most=most, penalty=penalty, early_stopping=early_stopping
+        )
         rows = slice(index * width, (index + 1) * width)
         assert [written(row, 2) for row in out.sequences[rows]] == [tokens for _, tokens in wanted]
         assert out.sequences_scores[rows].tolist() == pytest.approx([score for score, _ in wanted], abs=1e-5)
@@ -198,7 +206,9 @@ def test_whole_sequences_follow_the_distribution() -> None:
         count[tokens] = count.get(tokens, 0) + 1
     for tokens in every_sequence(3, 3):
         wanted = math.exp(probability(model, [2], [*tokens]))
-        assert abs(count.get(tokens, 0) / DRAWS - wanted) <= 4 * math.sqrt(wanted * (1 - wanted) / DRAWS), tokens
+        assert abs(count.get(tokens, 0) / DRAWS - wanted) <= 4 * math.sqrt(wanted * (1 - wanted) / DRAWS), (
+            tokens
+        )
 
 
 def test_draws_without_replacement() -> None:
@@ -269,7 +279,7 @@ def test_scores_that_are_no_numbers_raise_or_are_replaced(fields) -> None:
     model = Table(5)
     right = model.scores
     model.scores = lambda ids: right(ids).index_fill(0, torch.tensor([3]), math.nan)
-    with pytest.raises(InputError, match="row 0 that are not numbers.*remove_invalid_values"):
+    with pytest.raises(InputError, match=r"row 0 that are not numbers.*remove_invalid_values"):
         model.generate(torch.tensor([[2]]), max_new_tokens=2, **fields)
     model.scores = lambda ids: right(ids).index_fill(0, torch.tensor([3]), math.inf)
     rows = model.generate(torch.tensor([[2]]), max_new_tokens=2, remove_invalid_values=True, **fields)

@@ -10,11 +10,17 @@ from hypothesis import strategies as st
 from robertakit.generation import GenerationConfig
 from robertakit.torch.narrowing import narrow
 
-SCORES = st.lists(st.integers(-40, 40), min_size=2, max_size=12, unique=True).map(lambda x: [v / 10 for v in x])
+SCORES = st.lists(st.integers(-40, 40), min_size=2, max_size=12, unique=True).map(
+    lambda x: [v / 10 for v in x]
+)
 
 
 def kept(scores, keep=1, **fields) -> set[int]:
-    out = narrow(torch.tensor([scores], dtype=torch.float64), GenerationConfig(do_sample=True, **{"top_k": 0} | fields), keep)
+    out = narrow(
+        torch.tensor([scores], dtype=torch.float64),
+        GenerationConfig(do_sample=True, **{"top_k": 0} | fields),
+        keep,
+    )
     return set(out.isfinite().nonzero()[:, 1].tolist())
 
 
@@ -56,7 +62,9 @@ def test_typical_p_takes_what_is_nearest_to_the_expected_information(scores, mas
     entropy = -sum(p * math.log(p) for p in value)
     left = kept(scores, typical_p=mass)
     distance = [abs(-math.log(p) - entropy) for p in value]
-    assert max(distance[i] for i in left) <= min([math.inf, *(distance[i] for i in range(len(value)) if i not in left)])
+    assert max(distance[i] for i in left) <= min(
+        [math.inf, *(distance[i] for i in range(len(value)) if i not in left)]
+    )
     assert sum(value[i] for i in left) >= mass - 1e-9
 
 

@@ -22,6 +22,8 @@ _ARGUMENTS = (
     "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn", "synced_gpus", "assistant_model",
     "streamer", "negative_prompt_ids", "negative_prompt_attention_mask", "use_model_defaults", "generator",
 )  # fmt: skip
+#: Where a file came from: nothing that is asked for.
+_METADATA = ("transformers_version", "_from_model_config")
 #: What a model's configuration holds beside the legacy fields of generation.
 _OF_MODELS = (
     "pad_token_id", "bos_token_id", "eos_token_id", "use_cache", "output_attentions", "output_hidden_states",
@@ -52,6 +54,9 @@ class GenerationConfig(GenerationFields):  # noqa: PLW1641  mutable, so it has n
     defaults: ClassVar[dict[str, object]] = {
         name: vars(GenerationFields)[name] for name in GenerationFields.__annotations__
     }
+
+    #: Whether a model's configuration gave the fields, so that its later changes count.
+    _from_model_config: bool = False
 
     def __init__(self, **kwargs: object) -> None:
         for name, value in kwargs.items():
@@ -133,14 +138,16 @@ class GenerationConfig(GenerationFields):  # noqa: PLW1641  mutable, so it has n
         """Return the fields that are set, private ones left out."""
         return {name: copy.deepcopy(value) for name, value in vars(self).items() if not name.startswith("_")}
 
-    def own(self) -> dict[str, object]:
-        """Return the fields that were set by hand: not those that a model's configuration gave, and gives still."""
-        derived = vars(self).get("_derived", {})
-        return {
-            name: value
-            for name, value in self.given().items()
-            if name not in derived or derived[name] != value
-        }
+    def own(self, derived: Mapping[str, object]) -> dict[str, object]:
+        """Return the fields that were set by hand: all, or, of one made of a model's, those that differ from it.
+
+        Args:
+            derived: what the model's configuration gave when this was made.
+        """
+        given = self.given()
+        if not self._from_model_config:
+            return given
+        return {name: value for name, value in given.items() if name not in derived or derived[name] != value}
 
     def update(self, **kwargs: object) -> dict[str, object]:
         """Set fields; return the keywords that are none."""
@@ -165,7 +172,7 @@ class GenerationConfig(GenerationFields):  # noqa: PLW1641  mutable, so it has n
             fields.setdefault("return_dict_in_generate", True)
         make: Callable[..., Self] = cls
         config = make(**copy.deepcopy(fields))
-        vars(config).update(_from_model_config=True, _derived=copy.deepcopy(fields))
+        config._from_model_config = True
         return config
 
     def to_dict(self) -> dict[str, object]:
@@ -173,8 +180,8 @@ class GenerationConfig(GenerationFields):  # noqa: PLW1641  mutable, so it has n
         return copy.deepcopy(self.defaults) | self.given()
 
     def to_diff_dict(self) -> dict[str, object]:
-        """Return the fields that are set, which is what a file holds."""
-        return self.given()
+        """Return the fields that are set, which is what a file holds, and whether a model's configuration gave them."""
+        return self.given() | ({"_from_model_config": True} if self._from_model_config else {})
 
     def to_json_string(self, use_diff: bool = True, ignore_metadata: bool = False) -> str:
         """Return the fields as JSON with sorted keys.
@@ -190,7 +197,7 @@ class GenerationConfig(GenerationFields):  # noqa: PLW1641  mutable, so it has n
         if isinstance(bias := fields.get("sequence_bias"), Mapping):
             fields["sequence_bias"] = [[list(ids), number] for ids, number in bias.items()]
         if ignore_metadata:
-            fields.pop("transformers_version", None)
+            fields = {name: value for name, value in fields.items() if name not in _METADATA}
         try:
             return json.dumps(string_keys(fields), indent=2, sort_keys=True) + "\n"
         except TypeError as error:
@@ -199,8 +206,8 @@ class GenerationConfig(GenerationFields):  # noqa: PLW1641  mutable, so it has n
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GenerationConfig):
             return NotImplemented
-        mine, others = self.to_dict(), other.to_dict()
-        return mine | {"transformers_version": None} == others | {"transformers_version": None}
+        no_version = {"transformers_version": None}
+        return self.to_dict() | no_version == other.to_dict() | no_version
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string(ignore_metadata=True)}"
@@ -282,6 +289,7 @@ class GenerationConfig(GenerationFields):  # noqa: PLW1641  mutable, so it has n
         for name in config_dict.keys() - fields.keys() - kwargs.keys():
             if not name.startswith("_"):
                 setattr(config, name, copy.deepcopy(config_dict[name]))
+        config._from_model_config = config_dict.get("_from_model_config") is True
         return config
 
     def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:

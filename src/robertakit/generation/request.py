@@ -77,7 +77,7 @@ def split_keywords(
 
 def merge(
     model_config: PretrainedConfig,
-    of_model: GenerationConfig,
+    own: Mapping[str, object],
     given: GenerationConfig | None,
     keywords: Mapping[str, object],
     use_model_defaults: bool | None = None,
@@ -88,7 +88,7 @@ def merge(
 
     Args:
         model_config: for its special tokens and legacy fields.
-        of_model: the model's own `generation_config`.
+        own: fields of the model's `generation_config` that were set by hand.
         given: the argument `generation_config` of the call.
         keywords: fields among the keywords of the call.
         use_model_defaults: False takes nothing but special tokens from the model where `given` is there.
@@ -97,8 +97,8 @@ def merge(
         ConfigError: fields contradict each other.
         ArgumentError: a field that is not supported.
     """
-    base = GenerationConfig.from_model_config(model_config).given() | {}
-    _lay(base, of_model.own())
+    base = GenerationConfig.from_model_config(model_config).given()
+    _lay(base, own)
     if given is not None and use_model_defaults is False:
         base = {name: base[name] for name in _TOKENS if name in base}
     call = {} if given is None else given.given()

@@ -56,15 +56,15 @@ class GenerationMixin(nn.Module):
 
         At first it is made of the model's configuration, whose later changes count too; what is set here wins.
         """
-        mine = vars(self).get("_generation_config")
-        if not isinstance(mine, GenerationConfig):
-            mine = GenerationConfig.from_model_config(self.config)
-            vars(self)["_generation_config"] = mine
+        if "_generation_config" not in vars(self):
+            self.generation_config = GenerationConfig.from_model_config(self.config)
+        mine: GenerationConfig = vars(self)["_generation_config"]
         return mine
 
     @generation_config.setter
     def generation_config(self, value: object) -> None:
         vars(self)["_generation_config"] = _as_ours(value)
+        vars(self)["_generation_derived"] = GenerationConfig.from_model_config(self.config).given()
 
     @classmethod
     def can_generate(cls) -> bool:
@@ -151,7 +151,8 @@ class GenerationMixin(nn.Module):
         taken = set(inspect.signature(self.forward).parameters) - _NOT_HANDED_ON
         fields, given = split_keywords(kwargs, taken)
         asked = None if generation_config is None else _as_ours(generation_config)
-        config = merge(self.config, self.generation_config, asked, fields, use_model_defaults)
+        own = self.generation_config.own(vars(self)["_generation_derived"])
+        config = merge(self.config, own, asked, fields, use_model_defaults)
         check_tokens(config, self.config.vocab_size)
         config.use_cache = config.use_cache and self.config.is_decoder
         device = next(self.parameters()).device
