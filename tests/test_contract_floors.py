@@ -117,6 +117,9 @@ LONG_FUNCTIONS: dict[str, str] = {
 # Source files without a test file of their own -> the test file that covers them.
 TESTED_BY = {
     "__main__.py": "cli/test_main.py",
+    "generation/checks.py": "generation/test_config.py",
+    "generation/fields.py": "generation/test_config.py",
+    "generation/outputs.py": "torch/test_generation.py",
     "tokenizers/auto.py": "tokenizers/test_loading.py",
     "tokenizers/encoding.py": "tokenizers/test_batch_encoding.py",
     "tokenizers/fairseq_vocabulary.py": "tokenizers/test_surface_reference.py",
@@ -130,6 +133,12 @@ TESTED_BY = {
     "tokenizers/saving.py": "tokenizers/test_loading.py",
     "tokenizers/unicode_classes.py": "tokenizers/test_splitter.py",
     "tokenizers/xlm_roberta.py": "tokenizers/test_surface_reference.py",
+    "torch/beam_search.py": "torch/test_generation_searches.py",
+    "torch/decoding.py": "torch/test_generation.py",
+    "torch/logits_processing.py": "torch/test_generation.py",
+    "torch/prompts.py": "torch/test_generation.py",
+    "torch/sampling.py": "torch/test_generation_searches.py",
+    "torch/stopping.py": "torch/test_generation.py",
     "torch/activations.py": "torch/test_pretrained.py",
     "torch/attention.py": "torch/test_pretrained.py",
     "torch/encoder.py": "torch/test_pretrained.py",

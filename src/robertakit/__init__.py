@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from robertakit.auto import *  # noqa: F403
     from robertakit.configuration import *  # noqa: F403
+    from robertakit.generation import *  # noqa: F403
     from robertakit.outputs import *  # noqa: F403
     from robertakit.seeding import *  # noqa: F403
     from robertakit.tasks import *  # noqa: F403
@@ -38,6 +39,11 @@ _HOMES = {
         "PretrainedConfig",
         "RobertaConfig",
         "XLMRobertaConfig",
+    ),
+    "robertakit.generation": (
+        "GenerateBeamDecoderOnlyOutput",
+        "GenerateDecoderOnlyOutput",
+        "GenerationConfig",
     ),
     "robertakit.outputs": (
         "BaseModelOutput",
@@ -72,6 +78,7 @@ _HOMES = {
 _OPTIONAL = {
     "robertakit.torch": (
         "DynamicCache",
+        "GenerationMixin",
         "PreTrainedModel",
         "RobertaForCausalLM",
         "RobertaForMaskedLM",
@@ -102,6 +109,7 @@ _SUBMODULES = (
     "embedded",
     "errors",
     "files",
+    "generation",
     "logging",
     "numpy",
     "outputs",

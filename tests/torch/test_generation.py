@@ -681,6 +681,27 @@ def test_the_models_generation_config(models) -> None:
         model.generation_config = 3
 
 
+def test_what_generate_is_asked_for_travels_with_the_checkpoint(models, tmp_path) -> None:
+    model = models.build("causal-lm", is_decoder=True)
+    model.save_pretrained(tmp_path)
+    read = type(model).from_pretrained(tmp_path)
+    read.config.max_length = 8  # nobody set more than the configuration says, so that it goes on counting
+    assert read.generate(IDS, eos_token_id=None).shape == (3, 8)
+    model.generation_config.max_new_tokens = 4
+    model.generation_config.eos_token_id = None
+    model.save_pretrained(tmp_path)
+    read = type(model).from_pretrained(tmp_path)
+    assert torch.equal(read.generate(IDS), model.generate(IDS))
+    assert read.generate(IDS).shape == (3, 10)
+    assert read.generation_config.to_diff_dict() == model.generation_config.to_diff_dict()
+    read.generation_config = GenerationConfig(max_new_tokens=3)
+    read.save_pretrained(tmp_path)
+    assert type(model).from_pretrained(tmp_path).generation_config == GenerationConfig(max_new_tokens=3)
+    (tmp_path / "generation_config.json").write_text('{"num_beams": 0}')
+    with pytest.raises(ConfigError, match="num_beams"):
+        type(model).from_pretrained(tmp_path)
+
+
 def test_a_subclass_says_what_a_step_is_fed(model) -> None:
     """`prepare_inputs_for_generation` is asked at each step, on the instance: adapters replace it there."""
     seen = []
@@ -714,3 +735,27 @@ def test_a_step_by_hand(model) -> None:
     for cache in (DynamicCache.from_legacy_cache(past), tuple(past)):
         moved = model._reorder_cache(cache, order)
         assert torch.equal(tuple(moved)[1][0], tuple(past)[1][0][order])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_an_accelerator_writes_the_same(models) -> None:
+    model = models.build("causal-lm", dtype=torch.float64, is_decoder=True)
+    calls = [
+        {}, {"num_beams": 3, "num_return_sequences": 2}, {"use_cache": False, "repetition_penalty": 1.4},
+        {"no_repeat_ngram_size": 2, "bad_words_ids": [[5], [6, 7]], "min_new_tokens": 3, "sequence_bias": {(9,): 1.0}},
+    ]  # fmt: skip
+    wanted = [model.generate(IDS, max_new_tokens=10, **options) for options in calls]
+    model.to("cuda")
+    for options, rows in zip(calls, wanted, strict=True):
+        assert torch.equal(model.generate(IDS.to("cuda"), max_new_tokens=10, **options).cpu(), rows)
+    draws = [
+        model.generate(
+            IDS.to("cuda"),
+            max_new_tokens=5,
+            do_sample=True,
+            num_beams=beams,
+            generator=torch.Generator("cuda").manual_seed(0),
+        )
+        for beams in (1, 1, 3)
+    ]
+    assert torch.equal(draws[0], draws[1])

@@ -168,3 +168,24 @@ def test_files_are_theirs_too(pair, tmp_path) -> None:
     assert torch.equal(
         ours.generate(ids, theirs, max_new_tokens=6), model.generate(ids, theirs, max_new_tokens=6)
     )
+
+
+def test_an_adapted_model_writes_what_its_own_forward_says(models) -> None:
+    import peft
+
+    base = models.build("causal-lm", is_decoder=True)
+    ids = torch.tensor([[PAD, 0, 5, 6], [0, 7, 8, 9]])
+    before = base.generate(ids, max_new_tokens=6)
+    torch.manual_seed(0)
+    options = {"target_modules": ["query", "value"], "init_lora_weights": False}
+    adapted = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **options)).eval()
+    rows = adapted.generate(input_ids=ids, max_new_tokens=6)
+    assert torch.equal(adapted.generate(input_ids=ids, max_new_tokens=6, use_cache=False), rows)
+    assert adapted.generate(input_ids=ids, max_new_tokens=6, num_beams=3).shape[0] == 2
+    written = ids[1:]
+    for token in rows[1, 4:]:
+        assert adapted(input_ids=written).logits[0, -1].argmax() == token
+        written = torch.cat([written, token[None, None]], 1)
+    assert not torch.equal(rows, before)
+    with adapted.disable_adapter():
+        assert torch.equal(adapted.generate(input_ids=ids, max_new_tokens=6), before)
