@@ -75,6 +75,9 @@ def fairseq_fields(path: Path, *, sentencepiece: bool) -> dict[str, object]:
             expected="the settings of a RoBERTa as fairseq saves them",
             hint="add the model's config.json",
         )
+    layers = settings["encoder_layers"]
+    if isinstance(layers, int) and layers > len(model):
+        raise ConfigError(given=f"'{path}' with encoder_layers={layers} and {len(model)} tensors", expected="16 a layer")
     family = "XLMRoberta" if sentencepiece else "Roberta"
     tables = _tables(model, path)
     head = "SequenceClassification" if "num_labels" in tables else "MaskedLM"

@@ -1,5 +1,6 @@
 """The closed pickle machine: what it builds, and that its list of names is the whole list."""
 
+import argparse
 import pickle
 import pickletools
 from collections import OrderedDict
@@ -84,4 +85,33 @@ def test_everything_else_is_refused(thing: object) -> None:
     with pytest.raises(
         CorruptFile, match=r"^a: .*robertakit reads tensors and settings only and has run nothing"
     ):
+        read_pickle(data, "a")
+
+
+def test_a_namespace_is_a_table() -> None:
+    value = argparse.Namespace(a=1, b=[argparse.Namespace(), {"c": (None, 0.5)}], d={7: "seven"})
+    found = read_pickle(pickle.dumps(value, 2), "a").value
+    assert found == Namespace({"a": 1, "b": [Namespace({}), {"c": (None, 0.5)}], "d": {7: "seven"}})
+
+
+@pytest.mark.parametrize(
+    ("opcodes", "words"),
+    [
+        (b"cargparse\nNamespace\nK\1\x85\x81", "it makes an object"),
+        (b"cargparse\nNamespace\n)\x81]b", "it builds an object"),
+        (b"cargparse\nNamespace\n)\x81}K\1\x86b", "it builds an object"),
+        (b"cargparse\nNamespace\n)\x81}K\xffJ\xff\xff\xff\xffsb", None),
+        (b"cargparse\nNamespace\n)R", "it calls something that is no function of tensors"),
+        (b"cargparse\nArgumentParser\n)\x81", "it asks for argparse.ArgumentParser"),
+        (b"ccollections\nOrderedDict\n)\x81", "it makes an object"),
+        (b"ctorch\nFloatStorage\n)\x81", "it makes an object"),
+        (b"cargparse\nNamespace\n)\x81}(X\1\0\0\0aK\1ub}(X\1\0\0\0aK\2ub", "one name twice"),
+    ],
+)
+def test_nothing_but_an_empty_namespace_is_made(opcodes: bytes, words: str | None) -> None:
+    data = b"\x80\x02" + opcodes + b"."
+    if words is None:
+        assert read_pickle(data, "a").value == Namespace({255: -1})
+        return
+    with pytest.raises(CorruptFile, match=words):
         read_pickle(data, "a")

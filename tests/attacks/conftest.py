@@ -15,6 +15,8 @@ from robertakit.architecture import initial_weights
 from robertakit.checkpoints import save_weights
 
 WORKER = Path(__file__).parent / "worker.py"
+GOLDEN = WORKER.parent.parent / "golden" / "checkpoints"
+OTHER_READERS = ("mlm_bin", "mlm_tf_h5", "mlm_flax_msgpack", "fairseq_in_proj")
 SOURCE = WORKER.parent.parent.parent / "src"
 
 
@@ -56,7 +58,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory, tiny: RobertaConfig) -> Ite
     save_weights(sound, initial_weights(tiny, "masked-lm", 1), config_json=tiny.to_json_string())
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
     process = subprocess.Popen(
-        [sys.executable, str(WORKER), str(sound)],
+        [sys.executable, str(WORKER), str(sound), *(str(GOLDEN / name) for name in OTHER_READERS)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

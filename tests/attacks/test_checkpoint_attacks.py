@@ -249,6 +249,16 @@ PICKLES: dict[str, bytes] = {
     "a new object": state(b"cposix\nsystem\n" + text("touch PWNED") + b"\x85\x81"),
     "a new object with keywords": state(b"cposix\nsystem\n" + text("touch PWNED") + b"\x85}\x92"),
     "a state is set": state(b"ccollections\nOrderedDict\n)R" + b"]b"),
+    "a parser": state(b"cargparse\nArgumentParser\n)\x81"),
+    "a namespace is called": state(call("argparse", "Namespace")),
+    "a namespace with arguments": state(b"cargparse\nNamespace\n" + text("touch PWNED") + b"\x85\x81"),
+    "a namespace of slots": state(b"cargparse\nNamespace\n)\x81N}\x86b"),
+    "a namespace of itself": state(b"cargparse\nNamespace\n)\x81q\0}" + text("a") + b"h\0sb"),
+    "a namespace whose class is set": state(
+        b"cargparse\nNamespace\n)\x81}" + text("__class__") + b"cposix\nsystem\nsb"
+    ),
+    "namespaces without end": b"\x80\x02" + b"cargparse\nNamespace\n)\x81" * 60_000 + b".",
+    "a tuple as a name of a namespace": state(b"cargparse\nNamespace\n)\x81}" + doubled(60) + b"K\1sb"),
     "an extension": state(b"\x82\x01"),
     "a buffer from outside": state(b"\x97"),
     "a plain persistent id": state(b"Pposix system\n"),
@@ -374,6 +384,19 @@ OLD: dict[str, bytes] = {
 }
 
 
+@pytest.mark.parametrize("form", ["zip", "old"])
+@pytest.mark.parametrize("name", PICKLES)
+def test_pickle_attack_in_the_settings_of_fairseq(attempt, tmp_path: Path, name: str, form: str) -> None:  # type: ignore[no-untyped-def]
+    """The configuration is read from the same file: nothing else is there."""
+    inner = PICKLES[name].removeprefix(b"\x80\x02").removesuffix(b".")
+    pickled = b"\x80\x02}(" + text("args") + inner + text("model") + b"}" + text("a") + tensor() + b"su."
+    tail = (11).to_bytes(8, "little") + b"\0" * 44
+    (tmp_path / "fairseq").mkdir()
+    forms = {"zip": weights(pickled), "old": old_format(pickled, ["0"], tail)}
+    (tmp_path / "fairseq" / "model.pt").write_bytes(forms[form])
+    hold(attempt(tmp_path / "fairseq"), {*LEAVES, "ConfigError"})
+
+
 def duplicate_entries() -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
@@ -406,8 +429,12 @@ def test_the_sound_archives_of_this_file_are_sound(attempt, victim: Path) -> Non
 
 def test_trap_18_pickle_is_never_imported_by_the_reader() -> None:
     """Not even its machine is within reach: the readers import no pickle, shelve, marshal or torch."""
-    source = Path(__file__).resolve().parents[2] / "src" / "robertakit" / "checkpoints"
-    for path in source.glob("*.py"):
+    source = Path(__file__).resolve().parents[2] / "src" / "robertakit"
+    for path in (
+        *source.glob("checkpoints/*.py"),
+        *source.glob("archives/*.py"),
+        source / "fairseq_settings.py",
+    ):
         lines = [
             line.split() for line in path.read_text().splitlines() if line.startswith(("import ", "from "))
         ]

@@ -9,7 +9,6 @@ import os
 import resource
 import sys
 import time
-from pathlib import Path
 
 from robertakit import RobertaConfig
 from robertakit.checkpoints import load_weights
@@ -46,11 +45,13 @@ def main() -> None:
             print(json.dumps({"leaf": f"died: {status}", "text": "", "seconds": 0, "growth": 0}), flush=True)
 
 
-def warm_up(folder: Path) -> None:
+def warm_up(folders: list[str]) -> None:
     """Import and run once what a process that loads models has long imported."""
-    attempt(str(folder))
+    for folder in folders:
+        result = attempt(folder)
+        assert result["leaf"] == "", result
 
 
 if __name__ == "__main__":
-    warm_up(Path(sys.argv[1]))
+    warm_up(sys.argv[1:])
     main()

@@ -22,7 +22,7 @@ __all__ = ["HDF5_MAGIC", "read_hdf5"]
 
 HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 #: Most groups and tensors of a file, and how deep they lie. RoBERTa-large has 1,700, seven deep.
-_MOST_OBJECTS: Final = 20_000
+_MOST_OBJECTS: Final = 10_000
 _DEEPEST: Final = 16
 _LONGEST_NAME: Final = 1000
 #: A group of a Keras file that has this attribute is a layer; below it stands the model's name. Long lists are cut.
@@ -165,6 +165,10 @@ def _links(h5py: ModuleType, group: _Group, what: str) -> list[bytes]:
         return True if len(names) > _MOST_OBJECTS else None  # True ends the iteration
 
     group.links.iterate(note)
+    if len(names) > _MOST_OBJECTS:
+        raise CorruptFile(
+            given=f"{what} has a group of more than {_MOST_OBJECTS:,} names", expected="weights"
+        )
     for name in names:
         if group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
             raise UnsupportedFormat(
@@ -187,7 +191,9 @@ def _place(h5py: ModuleType, dataset: _Dataset, what: str) -> tuple[str, int, in
         raise UnsupportedFormat(given=f"{what} has another dtype", expected="little-endian numbers")
     size = math.prod(dataset.shape)
     nbytes, first = dataset.get_storage_size(), dataset.get_offset()
-    if size >= MOST_VALUES or first is None or nbytes != size * ITEM_SIZES[dtype]:
+    if first is None:
+        raise CorruptFile(given=f"{what} of shape {dataset.shape} has no values in the file", hint=_AGAIN)
+    if size >= MOST_VALUES or nbytes != size * ITEM_SIZES[dtype]:
         raise CorruptFile(
             given=f"{what} of shape {dataset.shape} has {nbytes:,} bytes in the file",
             expected=f"{size * ITEM_SIZES[dtype]:,}",

@@ -210,11 +210,9 @@ def _array(data: mmap.mmap, place: _Stretch, what: str) -> StoredTensor:
 
 
 def _shape(value: object, what: str) -> tuple[int, ...]:
-    sizes = value if isinstance(value, list) else []
-    if not isinstance(value, list) or len(sizes) > _MOST_AXES:
-        raise _Refused(f"{what:.100} has no shape")
-    if not all(type(size) is int and 0 <= size < MOST_VALUES for size in sizes):
-        raise _Refused(f"{what:.100} has the shape {sizes}")
+    sizes = value if isinstance(value, list) else [None]
+    if len(sizes) > _MOST_AXES or not all(type(size) is int and 0 <= size < MOST_VALUES for size in sizes):
+        raise _Refused(f"{what:.100} has no shape of at most {_MOST_AXES} sizes")
     if math.prod(filter(None, sizes)) >= MOST_VALUES:
         raise _Refused(f"{what:.100} has the shape {sizes}")
     return tuple(sizes)
