@@ -1,14 +1,16 @@
 """Seconds of a whole process, from start to the last answer, with the engines of NumPy and PyTorch, by model size.
 
-    python benchmarks/engines.py [--rounds 5] [--texts 1 64 512]
+    python benchmarks/engines.py [--rounds 5] [--texts 1 64 512] [--threads 2]
 
 The weights are random, the texts are 16 tokens long with one mask, the checkpoints are float32 safetensors in a
 temporary folder. A process imports, loads, and scores the vocabulary at each mask in batches of the engine's own size.
-Outputs are compared first; rounds are interleaved, and the first is not counted.
+Outputs are compared; rounds are interleaved, and the first is not counted. Beside the seconds of the clock stand those
+of the processor, which a busy machine changes least where one thread computes.
 """
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -56,17 +58,19 @@ def write(folder: Path, layers: int, width: int, words: int) -> int:
     return count_parameters(config, "masked-lm")
 
 
-def run(folder: Path, engine: str, count: int) -> tuple[float, float]:
-    """Return the seconds of one process, and the number that it prints."""
-    began = time.perf_counter()
+def run(folder: Path, engine: str, count: int, threads: int) -> tuple[float, float, float]:
+    """Return the seconds of one process, by the clock and of the processor, and the number that it prints."""
+    variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(folder), engine, str(count)],
-        capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, env={**os.environ, **variables},
     )  # fmt: skip
-    taken = time.perf_counter() - began
+    taken, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(done.stderr)
-    return taken, float(done.stdout)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return taken, busy, float(done.stdout)
 
 
 def main() -> None:
@@ -76,24 +80,28 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--texts", type=int, nargs="+", default=[1, 64, 512])
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     given = parser.parse_args()
     print(
-        f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, {given.rounds} rounds: median (least–most), seconds"
+        f"Python {sys.version.split()[0]}, {given.threads} of {os.cpu_count()} cores, {given.rounds} rounds"
     )
+    print("seconds of a process: median (least–most) by the clock, median of the processor")
     with tempfile.TemporaryDirectory() as place:
         for number, size in enumerate(SIZES):
             parameters = write(folder := Path(place) / str(number), *size)
             for count in given.texts:
-                seconds: dict[str, list[float]] = {name: [] for name in ENGINES}
+                seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ENGINES}
                 for turn in range(given.rounds + 1):
-                    found = {name: run(folder, name, count) for name in ENGINES}
-                    answers = [answer for _, answer in found.values()]
+                    found = {name: run(folder, name, count, given.threads) for name in ENGINES}
+                    answers = [answer for *_, answer in found.values()]
                     assert max(answers) - min(answers) < 1e-4 * max(answers), answers
                     for name in ENGINES if turn else ():
-                        seconds[name].append(found[name][0])
-                line = f"{parameters / 1e6:7.1f} M parameters, {count:5} texts:"
+                        seconds[name].append(found[name][:2])
+                line = f"{parameters / 1e6:6.1f} M parameters, {count:4} texts:"
                 for name, each in seconds.items():
-                    line += f"  {name} {statistics.median(each):6.2f} ({min(each):.2f}–{max(each):.2f})"
+                    clock, busy = zip(*each, strict=True)
+                    line += f"  {name} {statistics.median(clock):6.2f} ({min(clock):.2f}–{max(clock):.2f})"
+                    line += f", {statistics.median(busy):6.2f}"
                 print(line, flush=True)
 
 

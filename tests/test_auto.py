@@ -1,18 +1,21 @@
 """The registry: names of classes, choice of an engine, automatic classes."""
 
+import importlib.util
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from robertakit import auto
-from robertakit.architecture import HEADS
-from robertakit.auto import choose_engine, device_name, engine_of, load_engine, model_class_name
+from robertakit import auto, embedded
+from robertakit.architecture import HEADS, count_parameters
+from robertakit.auto import LARGEST_ON_NUMPY, choose_engine, device_name, engine_of, load_engine
 from robertakit.configuration import AutoConfig, RobertaConfig
-from robertakit.errors import ArgumentError, DependencyError, InputError, TensorMismatch
+from robertakit.engine import Engine
+from robertakit.errors import ArgumentError, InputError, TensorMismatch
 from robertakit.numpy import load
 from robertakit.tasks import pipeline
 from robertakit.tokenizers import AutoTokenizer
@@ -30,8 +33,8 @@ def tiny(golden: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("device", "name"),
-    [(None, "cpu"), (-1, "cpu"), ("-1", "cpu"), ("cpu", "cpu"), (0, "cuda:0"), ("1", "cuda:1"), ("cuda", "cuda"),
-     ("cuda:1", "cuda:1"), ("mps", "mps")],
+    [(None, "auto"), ("auto", "auto"), (-1, "cpu"), ("-1", "cpu"), ("cpu", "cpu"), (0, "cuda:0"), ("1", "cuda:1"),
+     ("cuda", "cuda"), ("cuda:1", "cuda:1"), ("mps", "mps")],
 )  # fmt: skip
 def test_devices(device: object, name: str) -> None:
     assert device_name(device) == name
@@ -53,15 +56,102 @@ def test_engine_is_the_one_asked_for_else_what_the_device_asks_for() -> None:
         choose_engine(framework="tf")
 
 
+@pytest.mark.parametrize(
+    ("asked", "with_torch", "without"),
+    [
+        ({}, "numpy", "numpy"),
+        ({"parameters": LARGEST_ON_NUMPY}, "numpy", "numpy"),
+        ({"parameters": LARGEST_ON_NUMPY + 1}, "torch", "numpy"),
+        ({"parameters": LARGEST_ON_NUMPY + 1, "device": -1}, "torch", "numpy"),
+        ({"parameters": LARGEST_ON_NUMPY + 1, "engine": "numpy"}, "numpy", "numpy"),
+        ({"parameters": LARGEST_ON_NUMPY + 1, "framework": "np"}, "numpy", "numpy"),
+        ({"device": "auto"}, "torch", "numpy"),
+        ({"device": "cuda"}, "torch", "torch"),
+        ({"dtype": "float64"}, "numpy", "numpy"),
+        ({"dtype": "auto"}, "numpy", "numpy"),
+        ({"dtype": np.float64}, "numpy", "numpy"),
+        ({"dtype": "float16"}, "torch", "torch"),
+        ({"dtype": "torch.bfloat16"}, "torch", "torch"),
+        ({"dtype": "float16", "engine": "numpy"}, "numpy", "numpy"),
+    ],
+)
+def test_torch_where_it_gains_or_nothing_else_can(
+    asked: dict[str, object], with_torch: str, without: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for there, chosen in ((True, with_torch), (False, without)):
+        monkeypatch.setattr(auto, "_installed", lambda framework, there=there: there)
+        assert choose_engine(**asked) == chosen
+
+
+def test_the_model_in_the_package_stays_on_numpy_and_roberta_base_does_not() -> None:
+    embedded_model = AutoConfig.from_pretrained(embedded.folder())
+    assert count_parameters(embedded_model, "masked-lm") < LARGEST_ON_NUMPY
+    assert count_parameters(RobertaConfig.preset("roberta-base"), "masked-lm") > LARGEST_ON_NUMPY
+
+
+def test_what_is_installed_is_found_out_without_an_import() -> None:
+    code = (
+        "import sys; from robertakit.auto import _installed, choose_engine\n"
+        "print(_installed('torch'), _installed('a_framework_that_nobody_wrote'), choose_engine(parameters=10**9))\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    there = importlib.util.find_spec("torch") is not None
+    chosen = "torch" if there else "numpy"
+    assert done.stdout.split() == [str(there), "False", chosen, "False"]
+
+
+def test_a_larger_checkpoint_is_run_by_torch_before_its_weights_are_looked_at(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    class Loading:
+        @classmethod
+        def from_pretrained(cls, name: object, head: str, **arguments: object) -> object:
+            loaded.append((name, head, arguments))
+            return "an engine"
+
+    monkeypatch.setattr(auto, "_installed", lambda framework: True)
+    monkeypatch.setattr(auto, "_engine_class", lambda name: loaded.append(name) or Loading)
+    large = RobertaConfig.preset("roberta-base")
+    for arguments, where in (
+        ({"config": large}, {"device": "auto"}),
+        ({"dtype": "bfloat16"}, {"device": "auto"}),
+        ({"low_cpu_mem_usage": True}, {"device": "auto"}),
+        ({"attn_implementation": "sdpa"}, {"device": "auto"}),
+    ):
+        assert load_engine(tiny, "masked-lm", arguments=arguments) == "an engine"
+        assert loaded[-2:] == ["torch", (tiny, "masked-lm", {**arguments, **where})]
+    load_engine(tiny, "masked-lm", device=-1, arguments={"hidden_size": 1024, "intermediate_size": 1 << 16})
+    assert loaded[-2] == "torch"
+    assert loaded[-1][2]["device"] == "cpu"
+    load_engine(tiny, "masked-lm", arguments={"revision": "main"})
+    assert loaded[-2:] == ["numpy", (tiny, "masked-lm", {"revision": "main"})]
+
+
 def test_numpy_engine_is_loaded_and_recognised(tiny: Path) -> None:
     engine = load_engine(tiny, "masked-lm")
-    assert isinstance(engine, auto.Engine)
+    assert isinstance(engine, Engine)
     assert engine.head is HEADS["masked-lm"]
     assert engine_of(engine) is engine
     again = engine_of(engine.model)
     assert again.model is engine.model
+    assert engine_of(engine.model, "numpy", "np", "cpu").model is engine.model
+    assert engine_of(engine, device=-1) is engine
     with pytest.raises(InputError, match="type dict"):
         engine_of({})
+    with pytest.raises(ArgumentError, match="device=0 with an engine on 'cpu'"):
+        engine_of(engine, device=0)
+    with pytest.raises(InputError, match="device='cuda:0' for the NumPy engine"):
+        engine_of(engine.model, device=0)
+    for model in (engine, engine.model):
+        with pytest.raises(
+            ArgumentError, match=r"engine 'torch' for a model of type .*; expected its own, numpy"
+        ):
+            engine_of(model, framework="pt")
+    with pytest.raises(ArgumentError, match="engine 'numpy' for a model of type dict; expected none"):
+        engine_of({}, engine="numpy")
 
 
 def test_absent_framework_is_one_sentence_that_names_the_extra(tiny: Path) -> None:
@@ -78,22 +168,13 @@ def test_absent_framework_is_one_sentence_that_names_the_extra(tiny: Path) -> No
     assert done.stdout.count("pip install 'robertakit[torch]'") == 2, done.stdout + done.stderr
 
 
-def test_class_names() -> None:
-    assert model_class_name("roberta", HEADS["model"]) == "RobertaModel"
-    assert model_class_name("xlm-roberta", HEADS["masked-lm"]) == "XLMRobertaForMaskedLM"
-    assert model_class_name("camembert", HEADS["causal-lm"], "jax") == "FlaxCamembertForCausalLM"
-    with pytest.raises(InputError, match="'bert'"):
-        model_class_name("bert", HEADS["model"])
-
-
 @pytest.mark.parametrize("name", [name for name in auto.__all__ if name.startswith("AutoModel")])
 def test_automatic_classes_know_their_head_and_are_no_instances(name: str) -> None:
     kind = getattr(auto, name)
     assert kind.head in HEADS
-    if name != "AutoModelForPreTraining":
-        assert name.removeprefix("Auto") == HEADS[kind.head].class_suffix.replace("Model", "Model", 1) or (
-            name == f"AutoModel{HEADS[kind.head].class_suffix}"
-        )
+    other = {"AutoModel": "Model", "AutoModelForPreTraining": "ForMaskedLM", "AutoModelWithLMHead": "ForMaskedLM",
+             "AutoModelForTextEncoding": "Model"}  # fmt: skip
+    assert HEADS[kind.head].class_suffix == other.get(name, name.removeprefix("AutoModel"))
     with pytest.raises(ArgumentError, match=rf"{name}\.from_pretrained"):
         kind()
 
@@ -102,11 +183,102 @@ def test_every_head_has_an_automatic_class() -> None:
     assert {getattr(auto, name).head for name in auto.__all__ if name.startswith("AutoModel")} == set(HEADS)
 
 
-def test_automatic_class_makes_the_class_that_the_configuration_names(tiny: Path) -> None:
+FAMILIES = [("roberta", "Roberta"), ("xlm-roberta", "XLMRoberta"), ("camembert", "Roberta")]
+
+
+@pytest.mark.parametrize(("model_type", "prefix"), FAMILIES)
+@pytest.mark.parametrize("name", [name for name in auto.__all__ if name.startswith("AutoModel")])
+@pytest.mark.filterwarnings("ignore:AutoModelWithLMHead:FutureWarning")
+def test_automatic_class_makes_the_class_that_the_configuration_names(
+    name: str, model_type: str, prefix: str, tmp_path: Path
+) -> None:
     torch = pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+    config = AutoConfig.for_model(
+        model_type, vocab_size=60, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=9,
+        max_position_embeddings=20, num_labels=2,
+    )  # fmt: skip
+    kind = getattr(auto, name)
+    model = kind.from_config(config)
+    assert type(model) is getattr(torch, prefix + HEADS[kind.head].class_suffix)
+    model.save_pretrained(tmp_path)
+    again, report = kind.from_pretrained(tmp_path, output_loading_info=True, torch_dtype="float64")
+    assert type(again) is type(model)
+    assert type(again.config) is type(config)
+    assert not any(report.values())
+    assert str(again.dtype) == "torch.float64"
+    for key, value in model.state_dict().items():
+        assert (again.state_dict()[key] == value.double()).all(), key
+
+
+def test_arguments_pass_through_the_automatic_class(tiny: Path) -> None:
+    torch = pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+    load = auto.AutoModelForMaskedLM.from_pretrained
+    model = load(tiny, attn_implementation="eager", dtype="bfloat16", trust_remote_code=False, num_hidden_layers=1,
+                 strict=False)  # fmt: skip
+    assert isinstance(model, torch.RobertaForMaskedLM)
+    assert (model.config.attn_implementation, str(model.dtype)) == ("eager", "torch.bfloat16")
+    assert len(model.roberta.encoder.layer) == 1
+    assert auto.AutoModel.from_pretrained(tiny, add_pooling_layer=False).pooler is None
+    for arguments, words in (
+        ({"trust_remote_code": True}, "nothing that comes with a checkpoint is ever run"),
+        ({"nonsense": 1}, "nonsense"),
+        ({"quantization_config": {"load_in_8bit": True}}, "quantization_config"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            load(tiny, **arguments)
+
+
+def test_new_weights_by_the_automatic_class(tiny: Path) -> None:
+    pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
     config = RobertaConfig.from_pretrained(tiny)
-    assert type(auto.AutoModelForMaskedLM.from_config(config)) is torch.RobertaForMaskedLM
-    assert type(auto.AutoModel.from_config(config, add_pooling_layer=False)) is torch.RobertaModel
+    model = auto.AutoModelForMaskedLM.from_config(config, torch_dtype="bfloat16", attn_implementation="eager")
+    assert (str(model.dtype), model.config.attn_implementation) == ("torch.bfloat16", "eager")
+    assert config.attn_implementation is None  # the caller's own is as it was
+    assert auto.AutoModel.from_config(config, add_pooling_layer=False, trust_remote_code=False).pooler is None
+    with pytest.raises(ArgumentError, match="nothing that comes with a checkpoint is ever run"):
+        auto.AutoModel.from_config(config, trust_remote_code=True)
+
+
+def test_the_old_name_warns(tiny: Path) -> None:
+    pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+    with pytest.warns(FutureWarning, match="AutoModelForMaskedLM") as told:
+        auto.AutoModelWithLMHead.from_pretrained(tiny)
+    assert told[0].filename == __file__
+
+
+def test_a_class_of_ones_own(tiny: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+
+    class OwnConfig(RobertaConfig):
+        model_type = "own-roberta"
+
+    class OwnModel(torch.RobertaModel):  # type: ignore[name-defined,misc]
+        config_class = OwnConfig
+
+    class Kind(auto.AutoModel):
+        """Registering is forgotten with the class, here."""
+
+    try:
+        Kind.register(OwnConfig, OwnModel)
+        with pytest.raises(InputError, match="model_type 'own-roberta'"):
+            auto.AutoModel.from_config(OwnConfig())
+        config = OwnConfig(
+            vocab_size=60, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=9
+        )
+        Kind.from_config(config).save_pretrained(tmp_path)
+        assert type(Kind.from_pretrained(tmp_path)) is OwnModel
+        for known, words in (
+            (OwnConfig, "OwnConfig, which Kind knows"),
+            (RobertaConfig, "config_class OwnConfig"),
+        ):
+            with pytest.raises(ArgumentError, match=words):
+                Kind.register(known, OwnModel)
+        with pytest.raises(ArgumentError, match="RobertaConfig, which Kind knows"):
+            Kind.register(RobertaConfig, torch.RobertaModel)
+        Kind.register(RobertaConfig, torch.RobertaForMaskedLM, exist_ok=True)
+        assert type(Kind.from_pretrained(tiny)) is torch.RobertaForMaskedLM
+    finally:
+        del OwnConfig.families["own-roberta"]
 
 
 class Given:
@@ -129,12 +301,6 @@ def test_automatic_class_reads_the_configuration_once_and_hands_on_the_rest(
     own = RobertaConfig()
     assert auto.AutoModelForMaskedLM.from_pretrained(tiny, config=own)[2] == {"config": own}
     assert auto.AutoModelForMaskedLM.from_pretrained("x", config=tiny)[2]["config"].vocab_size == 417
-
-
-def test_what_a_framework_lacks_is_one_sentence(tiny: Path) -> None:
-    pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
-    with pytest.raises(DependencyError, match="RobertaForQuestionAnswering is not part of this version"):
-        auto.AutoModelForQuestionAnswering.from_pretrained(tiny)
 
 
 def test_code_that_comes_with_a_checkpoint_is_never_run(tiny: Path, tmp_path: Path) -> None:

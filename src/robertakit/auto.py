@@ -4,6 +4,7 @@
 themselves.
 """
 
+import copy
 import importlib
 import importlib.util
 import warnings
@@ -285,7 +286,7 @@ class _AutoModel:
             ConfigError: the configuration makes no model.
         """
         refuse_remote_code(kwargs.pop("trust_remote_code", None))
-        return cls._model_class(config)._from_config(config, **kwargs)
+        return cls._model_class(config)._from_config(copy.deepcopy(config), **kwargs)
 
     @classmethod
     def register(

@@ -14,6 +14,7 @@ from robertakit.errors import InputError
 from robertakit.torch import (
     Engine,
     RobertaForMaskedLM,
+    RobertaForMultipleChoice,
     RobertaForSequenceClassification,
     RobertaModel,
     RobertaPreTrainedModel,
@@ -118,6 +119,65 @@ def test_a_head_of_ones_own_that_reads_the_whole_text(tiny, batch):
     want[2] = 0
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
     assert np.ptp(got[:, 0]) > 1e-3
+
+
+class Doubled(RobertaForMaskedLM):
+    def forward(self, *given, **named):
+        out = super().forward(*given, **named)
+        out["logits"] = 2 * out.logits
+        return out
+
+
+class Reversed(RobertaForMultipleChoice):
+    def forward(self, *given, **named):
+        out = super().forward(*given, **named)
+        out["logits"] = -out.logits
+        return out
+
+
+class Shifted(RobertaModel):
+    def forward(self, *given, **named):
+        out = super().forward(*given, **named)
+        out["last_hidden_state"] = out.last_hidden_state + 1
+        return out
+
+
+@pytest.mark.parametrize("rows", [None, np.array([4, 0, 17])])
+def test_a_forward_of_ones_own_is_called(tiny, batch, rows):
+    config = tiny(num_labels=2)
+    model, names = Doubled(config), ("logits", "last_hidden_state")
+    ours = RobertaForMaskedLM(config)
+    ours.load_state_dict(model.state_dict())
+    got, want = Engine(model).run(batch, names, rows), Engine(ours).run(batch, names, rows)
+    np.testing.assert_allclose(got["logits"], 2 * want["logits"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(got["last_hidden_state"], want["last_hidden_state"], rtol=0, atol=1e-5)
+
+    model = Reversed(config)
+    ours = RobertaForMultipleChoice(config)
+    ours.load_state_dict(model.state_dict())
+    got, want = Engine(model).run(batch)["logits"], Engine(ours).run(batch)["logits"]
+    np.testing.assert_allclose(got, -want, rtol=0, atol=1e-5)
+    assert got.shape == (5,)
+
+    ours = RobertaForMaskedLM(config)
+    before = Engine(ours).run(batch, ("last_hidden_state",), rows)["last_hidden_state"]
+    backbone = Shifted(config, add_pooling_layer=False)
+    backbone.load_state_dict(ours.roberta.state_dict())
+    np.testing.assert_allclose(Engine(backbone).run(batch, ("last_hidden_state",), rows)["last_hidden_state"],
+                               before + 1, rtol=0, atol=1e-5)  # fmt: skip
+    ours.roberta = backbone
+    np.testing.assert_allclose(Engine(ours).run(batch, ("last_hidden_state",), rows)["last_hidden_state"],
+                               before + 1, rtol=0, atol=1e-5)  # fmt: skip
+
+
+def test_a_layer_named_as_our_method_is_not_called_in_its_place(tiny, batch):
+    class Named(RobertaForMaskedLM):
+        def __init__(self, config):
+            super().__init__(config)
+            self.score = nn.Linear(16, 3)
+
+    model = Named(tiny())
+    assert Engine(model).run(batch)["logits"].shape == (18, 50)
 
 
 def test_hooks_take_effect(tiny, batch):

@@ -1,7 +1,7 @@
 """PyTorch's engine: packed batches in, the named outputs of the rows that are needed out."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from robertakit import logging
-from robertakit.architecture import head_named, model_class_name
+from robertakit.architecture import HEADS, model_class_name
 from robertakit.batch import Batch, longest_input
 from robertakit.configuration import take_config
-from robertakit.engine import Limits, ModelEngine
+from robertakit.engine import Limits, ModelEngine, of_sequences
 from robertakit.errors import InputError
+from robertakit.torch.contents import head_of
 from robertakit.torch.encoder import RobertaModel
 from robertakit.torch.pretrained import RobertaPreTrainedModel
 from robertakit.torch.sequence_models import RobertaClassificationHead, RobertaForSequenceClassification
@@ -34,7 +35,8 @@ class Engine(ModelEngine[RobertaPreTrainedModel]):
     """Runs a PyTorch model on packed batches; each sequence gives what it gives alone.
 
     An encoder computes real tokens only, unless its `attn_implementation` asks for padded attention ("eager", "sdpa").
-    A decoder's batches are padded, since attention over packed tokens looks in both directions.
+    A decoder's batches are padded, since attention over packed tokens looks in both directions, and so are those of a
+    model with a `forward` of its own, which is called.
 
     Args:
         model: one of the seven models, or one made of them; it is left in the mode (`train()`, `eval()`) that it is
@@ -58,7 +60,8 @@ class Engine(ModelEngine[RobertaPreTrainedModel]):
     """
 
     def __init__(self, model: RobertaPreTrainedModel, device: str | None = None) -> None:
-        if getattr(model, "head", None) is None:
+        head = head_of(model)
+        if head is None:
             raise InputError(
                 given=f"a model of type {type(model).__name__}, which has no head that a task knows",
                 expected="a class such as RobertaForMaskedLM, or one derived from it",
@@ -74,7 +77,7 @@ class Engine(ModelEngine[RobertaPreTrainedModel]):
         super().__init__(
             model,
             model.config,
-            head_named(model.head),
+            HEADS[head],
             Limits(tokens, longest_input(model.config), dtype, str(where)),
             pooler=getattr(model, "pooler", None) is not None,
         )
@@ -110,37 +113,64 @@ class Engine(ModelEngine[RobertaPreTrainedModel]):
         rows: NDArray[np.integer] | None,
         first: NDArray[np.integer],
     ) -> dict[str, NDArray[np.generic]]:
+        own, found = _has_own_forward(model), dict[str, Tensor]()
+        called = set(outputs) & set(self.head.outputs) if own else set()
         with in_eval_mode(model), torch.inference_mode(), _told(batch, model.device):
-            states = _states(model, batch)
-            found = {"last_hidden_state": states if rows is None else states[_tensor(rows, states.device)]}
-            if set(outputs) - set(found):
-                found |= self._scores(model, batch, found["last_hidden_state"], states, first)
+            if called:
+                found |= self._called(model, batch, called, rows)
+            if set(outputs) - called:
+                states = _states(model, batch)
+                wanted = states if rows is None else states[_tensor(rows, states.device)]
+                found["last_hidden_state"] = wanted
+                if set(outputs) - set(found):
+                    of_first = self.head.rows == "first" or self.head.name == "model"
+                    found |= _score(model, states[_tensor(first, states.device)] if of_first else wanted)
             return {name: _array(found[name]) for name in outputs}
 
-    def _scores(
+    def _called(
         self,
         model: RobertaPreTrainedModel,
         batch: Batch,
-        wanted: Tensor,
-        states: Tensor,
-        first: NDArray[np.integer],
+        outputs: Iterable[str],
+        rows: NDArray[np.integer] | None,
     ) -> dict[str, Tensor]:
-        if (
-            isinstance(model, RobertaForSequenceClassification)
-            and type(model.classifier) is not RobertaClassificationHead
-        ):  # somebody's own head may read more than the first token
-            logits: Tensor = model(**_padded(batch, model), return_dict=True).logits
-            return {"logits": logits[_tensor(np.flatnonzero(batch.lengths), states.device)]}
-        score = cast(Callable[[Tensor], dict[str, Tensor]], model.score)
-        of_first = self.head.rows == "first" or self.head.name == "model"
-        return score(states[_tensor(first, states.device)] if of_first else wanted)
+        """Outputs of a call of the model, padded."""
+        given = _padded(batch, model)
+        real = given["attention_mask"].bool()
+        if not real.numel():
+            raise InputError(given="a batch without tokens for a model with a forward of its own")
+        choices = self.head.name == "multiple-choice"
+        answer = model(**{n: x[None] if choices else x for n, x in given.items()}, return_dict=True)
+        found: dict[str, Tensor] = {}
+        for name in outputs:
+            values = answer[name][0] if choices else answer[name]
+            if of_sequences(self.head, name):
+                found[name] = values[real.any(1)]
+            else:
+                found[name] = values[real] if rows is None else values[real][_tensor(rows, values.device)]
+        return found
+
+
+def _has_own_forward(model: RobertaPreTrainedModel) -> bool:
+    """Whether somebody's own code may read more of the states than our head does: then a call of it must say."""
+    own_head = isinstance(model, RobertaForSequenceClassification) and (
+        type(model.classifier) is not RobertaClassificationHead
+    )
+    return own_head or not type(model).forward.__module__.startswith("robertakit.")
+
+
+def _score(model: RobertaPreTrainedModel, rows: Tensor) -> dict[str, Tensor]:
+    """The head on its rows; by the class, since a model of one's own may have a layer of that name."""
+    score = cast(Callable[[object, Tensor], dict[str, Tensor]], cast(RobertaModel, type(model)).score)
+    return score(model, rows)
 
 
 def _states(model: RobertaPreTrainedModel, batch: Batch) -> Tensor:
     """The encoder's last rows, (T, W)."""
     backbone = cast(RobertaModel, getattr(model, model.base_model_prefix, model))
     config, device = model.config, model.device
-    if not config.is_decoder and config.attn_implementation in (None, "packed"):
+    ours = type(backbone).forward is RobertaModel.forward
+    if ours and not config.is_decoder and config.attn_implementation in (None, "packed"):
         return backbone.encode_packed(
             _tensor(batch.input_ids, device),
             _tensor(batch.position_ids, device),
