@@ -5,13 +5,14 @@ Layers that somebody adds are drawn by their type, in `_init_weights`. A checkpo
 """
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from robertakit.architecture import Parameter, initial_value
 from robertakit.configuration import PretrainedConfig
@@ -39,12 +40,27 @@ _is_part: ContextVar[bool] = ContextVar("is_part", default=False)
 _loading: ContextVar[int | None] = ContextVar("loading", default=None)
 
 
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the draws of PyTorch's own constructors: on the meta device they import its compiler, for nothing."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        if getattr(func, "__module__", None) == "torch.nn.init" and kwargs and "tensor" in kwargs:
+            return kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 @contextmanager
 def as_part() -> Iterator[None]:
     """Build modules without values: those of the model that is being built, which gives them in `post_init`."""
     token = _is_part.set(True)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Undrawn():
             yield
     finally:
         _is_part.reset(token)
@@ -129,7 +145,7 @@ def _draw_described(model: nn.Module, contents: Contents, names: set[str], origi
             continue
         if tensor.is_meta:
             place = places[id(tensor)]
-            tensor = nn.Parameter(torch.empty_like(tensor, device=origin.device), tensor.requires_grad)
+            tensor = without_values(tensor, origin.device)
             put(place, tensor)
         draw_described(tensor, row, config, origin.seed)
 
@@ -141,6 +157,14 @@ def _unchanged(model: nn.Module, names: list[str]) -> Iterator[None]:
     yield
     for name, values in before.items():
         model.get_parameter(name).copy_(values)
+
+
+def without_values(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device in place of one on the meta device: the same but for values."""
+    empty = torch.empty(
+        tensor.shape, dtype=tensor.dtype, device=device
+    )  # `empty_like` imports PyTorch's compiler
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
 def draw_described(tensor: Tensor, row: Parameter, config: PretrainedConfig, seed: int) -> None:

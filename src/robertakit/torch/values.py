@@ -1,5 +1,6 @@
 """Stored values into tensors and back: each converted on its way, without a second copy of a model."""
 
+import mmap
 from collections.abc import Callable
 
 import numpy as np
@@ -9,14 +10,16 @@ from torch import Tensor, nn
 
 from robertakit.checkpoints import StoredTensor, Weights
 from robertakit.errors import ArgumentError, TensorMismatch
-from robertakit.torch.construction import Origin, draw_described, mark_drawn
+from robertakit.torch.construction import Origin, draw_described, mark_drawn, without_values
 from robertakit.torch.contents import Contents
 from robertakit.torch.sharing import holders, put
 
 __all__ = ["as_stored", "copy_into", "fill"]
 
 #: As many values are widened at a time.
-_CHUNK = 1 << 22
+_CHUNK = 1 << 18
+#: After as many bytes of a mapped file, its memory is given back.
+_MAPPED = 1 << 25
 
 
 def copy_into(target: Tensor, stored: StoredTensor) -> None:
@@ -81,6 +84,7 @@ def fill(
         ArgumentError: a layer of somebody's own has no value yet, and nothing gives it one.
     """
     places = holders(model)
+    mapped = 0
     for name, tensor in contents.tensors.items():
         row = contents.table[name]
         device = origin.device if tensor.is_meta else tensor.device
@@ -91,12 +95,19 @@ def fill(
         place = places[id(tensor)]
         if tensor.is_meta and name not in found and name not in contents.described:
             raise _without_value(name)
-        if tensor.device != device:
-            moved = torch.empty_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
+        if tensor.is_meta:
+            tensor = without_values(tensor, device)
+            put(place, tensor)
+        elif tensor.device != device:
+            moved = tensor.to(device)
             tensor = nn.Parameter(moved, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else moved
             put(place, tensor)
         if name in found:
             copy_into(tensor, found[name])
+            mapped += found[name].nbytes
+            if mapped >= _MAPPED:
+                _let_go(found[name].bits)
+                mapped = 0
         elif name in contents.described:
             draw_described(tensor, row, contents.described[name], origin.seed)
     for name, buffer in model.named_buffers():
@@ -108,6 +119,15 @@ def fill(
     for module in model.modules():
         if not any(tensor.is_meta for tensor in module.parameters(recurse=False)):
             mark_drawn(module)
+
+
+def _let_go(values: NDArray[np.generic]) -> None:
+    """Give back the memory of a mapped file that was read: its pages come again when they are asked for."""
+    owner: object = values
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.obj if isinstance(owner, memoryview) else owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def _without_value(name: str) -> ArgumentError:
