@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Self, overload
 
 from robertakit.errors import ArgumentError, ConfigError, listed
 from robertakit.field_values import check_integer, check_number
-from robertakit.files import locate, take_where
+from robertakit.files import Location, locate, take_where
 from robertakit.pretrained_config import CONFIG_FILE, PretrainedConfig, read_fields
 
 __all__ = [
@@ -316,10 +316,10 @@ def take_config(
     return config
 
 
-def read_config(folder: str | os.PathLike[str]) -> PretrainedConfig:
-    """Read the ``config.json`` of a local folder with the class that its ``model_type`` names."""
-    fields = read_fields(locate(folder))
-    return _class_of(fields, folder).from_dict(fields)
+def read_config(place: str | os.PathLike[str] | Location) -> PretrainedConfig:
+    """Read the configuration of a place, or of a local folder, with the class that its ``model_type`` names."""
+    fields = read_fields(place if isinstance(place, Location) else locate(place))
+    return _class_of(fields, place).from_dict(fields)
 
 
 def _class_for(model_type: object, given: str) -> type[PretrainedConfig]:

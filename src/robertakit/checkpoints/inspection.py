@@ -19,9 +19,10 @@ from robertakit.configuration import PretrainedConfig, read_config
 from robertakit.errors import RobertakitError, listed
 from robertakit.files import Location, locate
 
-__all__ = ["CheckpointReport", "WeightFile", "inspect_checkpoint"]
+__all__ = ["TOKENIZER_FILES", "CheckpointReport", "WeightFile", "head_of", "inspect_checkpoint"]
 
-_TOKENIZER_FILES = (
+#: Names of the files that a tokenizer of the family may have.
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -29,6 +30,9 @@ _TOKENIZER_FILES = (
     "vocab.json",
     "merges.txt",
     "sentencepiece.bpe.model",
+    "dict.txt",  # fairseq's, and GPT-2's two
+    "encoder.json",
+    "vocab.bpe",
 )
 _SIZES = (
     "hidden_size",
@@ -117,14 +121,15 @@ def inspect_checkpoint(
     """
     location = path if isinstance(path, Location) else locate(path)
     report = CheckpointReport(location.name)
-    report.tokenizer_files = [name for name in _TOKENIZER_FILES if location.path_of(name) is not None]
+    report.tokenizer_files = [name for name in TOKENIZER_FILES if location.path_of(name) is not None]
     config = _inspect_config(location, report)
     if not report.tokenizer_files:
         report.notes.append("there are no tokenizer files: a task needs them, a model does not")
     try:
         stored = open_weights(location, use_safetensors=use_safetensors, variant=variant)
     except RobertakitError as error:
-        report.trouble.append(str(error))
+        if str(error) not in report.trouble:  # a fairseq file holds the configuration too
+            report.trouble.append(str(error))
         return report
     report.weight_files = _weight_files(location, stored)
     if config is not None:
@@ -136,7 +141,7 @@ def inspect_checkpoint(
 
 def _inspect_config(location: Location, report: CheckpointReport) -> PretrainedConfig | None:
     try:
-        config = read_config(location.require("config.json").parent)
+        config = read_config(location)
     except RobertakitError as error:
         report.trouble.append(str(error))
         return None
@@ -157,7 +162,7 @@ def _weight_files(location: Location, stored: StoredWeights) -> list[WeightFile]
 
 
 def _inspect_tensors(config: PretrainedConfig, stored: StoredWeights, report: CheckpointReport) -> None:
-    head = _head(config, stored.tensors)
+    head = head_of(config, stored.tensors)
     family = "XLMRoberta" if config.model_type == "xlm-roberta" else str(config.model_type).capitalize()
     report.architecture = report.architecture or family + head.class_suffix
     report.head = head.name
@@ -178,8 +183,8 @@ def _inspect_tensors(config: PretrainedConfig, stored: StoredWeights, report: Ch
         report.trouble.append(str(error))
 
 
-def _head(config: PretrainedConfig, tensors: Mapping[str, StoredTensor]) -> Head:
-    """The head that the config names, or else the one that the tensors belong to."""
+def head_of(config: PretrainedConfig, tensors: Mapping[str, StoredTensor]) -> Head:
+    """Return the head that the config names, or else the one that the tensors belong to."""
     for name in config.architectures or ():
         try:
             return head_named(str(name))

@@ -12,7 +12,7 @@ from robertakit.errors import CorruptFile, TensorMismatch, listed
 from robertakit.files import SAVE_ID, Location, locate, read_json
 from robertakit.logging import get_logger
 
-__all__ = ["Weights", "fit_weights", "load_weights", "stored_weights"]
+__all__ = ["Weights", "fit_weights", "load_weights", "open_saved", "stored_weights"]
 
 _logger = get_logger(__name__)
 
@@ -92,9 +92,20 @@ def stored_weights(
     container: Container | None = None,
 ) -> Weights:
     """Open the weights of a place under the names that it stores; arguments and errors as of ``load_weights``."""
+    return open_saved(location, use_safetensors=use_safetensors, variant=variant, container=container).tensors
+
+
+def open_saved(
+    location: Location,
+    *,
+    use_safetensors: bool | None = None,
+    variant: str | None = None,
+    container: Container | None = None,
+) -> StoredWeights:
+    """Open the weights of a place as ``open_weights`` does, and see that they were saved with its ``config.json``."""
     stored = open_weights(location, use_safetensors=use_safetensors, variant=variant, container=container)
     _check_save(location, stored)
-    return stored.tensors
+    return stored
 
 
 def fit_weights(
