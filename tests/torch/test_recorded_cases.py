@@ -50,7 +50,7 @@ def generate(model, step, argument, results):
 
 
 def resize(model, step, argument, results):
-    model.resize_token_embeddings(*step["args"], **step["kwargs"])
+    model.resize_token_embeddings(*step["args"], **step.get("kwargs", {}))
     return {}
 
 
