@@ -31,6 +31,8 @@ from robertakit import RobertaTokenizerFast, BatchEncoding
 from robertakit import AutoModelForMaskedLM, AutoTokenizer, FillMaskPipeline
 from robertakit import AutoModelForSequenceClassification, AutoTokenizer, AutoConfig
 from robertakit import AutoModelForTokenClassification, AutoModelForQuestionAnswering, AutoModelForMultipleChoice
+from robertakit import AutoModelWithLMHead, AutoTokenizer
+from robertakit import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from robertakit.modeling_outputs import SequenceClassifierOutput
 from robertakit.modeling_outputs import ModelOutput, BaseModelOutputWithPoolingAndCrossAttentions, MaskedLMOutput
 from robertakit.modeling_outputs import MultipleChoiceModelOutput, TokenClassifierOutput

@@ -32,6 +32,7 @@ _HOMES = {
         "AutoModelForQuestionAnswering",
         "AutoModelForSequenceClassification",
         "AutoModelForTokenClassification",
+        "AutoModelWithLMHead",
     ),
     "robertakit.configuration": (
         "AutoConfig",

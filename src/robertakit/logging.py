@@ -106,8 +106,8 @@ def set_verbosity(verbosity: int | str) -> None:
     Raises:
         ArgumentError: no such level.
     """
-    level = _LEVELS.get(verbosity.lower()) if isinstance(verbosity, str) else verbosity
-    if level is None or isinstance(level, bool) or not isinstance(level, int) or level < NOTSET:
+    level: object = _LEVELS.get(verbosity.lower()) if isinstance(verbosity, str) else verbosity
+    if not isinstance(level, int) or isinstance(level, bool) or level < NOTSET:
         raise ArgumentError(
             given=f"verbosity={verbosity!r}",
             expected=f"a level such as logging.INFO, or one of {listed(_LEVELS)}",
@@ -210,21 +210,21 @@ def warning_once(logger: logging.Logger, message: str) -> None:
 
 def disable_progress_bar() -> None:
     """Show no progress of downloads, whoever asks huggingface_hub for them."""
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
 
 
 def enable_progress_bar() -> None:
     """Show the progress of downloads, as at first."""
-    from huggingface_hub.utils import enable_progress_bars
+    from huggingface_hub.utils.tqdm import enable_progress_bars
 
     enable_progress_bars()
 
 
 def is_progress_bar_enabled() -> bool:
     """Whether downloads show their progress."""
-    from huggingface_hub.utils import are_progress_bars_disabled
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 
     return not are_progress_bars_disabled()
 

@@ -35,7 +35,8 @@ def set_seed(seed: int, deterministic: bool = False) -> None:
     """
     import numpy as np
 
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed <= _LARGEST:
+    given: object = seed
+    if not isinstance(given, int | np.integer) or isinstance(given, bool) or not 0 <= given <= _LARGEST:
         raise ArgumentError(given=f"seed={seed!r}", expected=f"an integer from 0 to {_LARGEST}")
     seed = int(seed)
     random.seed(seed)
