@@ -22,7 +22,9 @@ def wide_weights(config: RobertaConfig, head: str, seed: int = 5) -> dict[str, n
     generator = np.random.default_rng(seed)
     drawn = initial_weights(config, head, seed)
     return {
-        name: ((10 if value.ndim > 1 else 1) * value + 0.2 * generator.standard_normal(value.shape)).astype(np.float32)
+        name: ((10 if value.ndim > 1 else 1) * value + 0.2 * generator.standard_normal(value.shape)).astype(
+            np.float32
+        )
         for name, value in drawn.items()
     }
 
@@ -31,7 +33,9 @@ def build(
     head: str, family: str = "Roberta", *, seed: int = 5, dtype: torch.dtype = torch.float32, **fields: object
 ) -> torch.nn.Module:
     """A model with wide weights, in `eval()`."""
-    own = {"sequence-classification": {"num_labels": 3}, "token-classification": {"num_labels": 5}}.get(head, {})
+    own = {"sequence-classification": {"num_labels": 3}, "token-classification": {"num_labels": 5}}.get(
+        head, {}
+    )
     config = FAMILIES[family](**(SIZES | own | fields))
     model = getattr(robertakit, family + HEADS[head].class_suffix)(config).eval()
     tensors = {name: torch.from_numpy(value) for name, value in wide_weights(config, head, seed).items()}
@@ -66,7 +70,9 @@ def ragged(
     return {name: torch.from_numpy(np.asarray(value)) for name, value in given.items()}
 
 
-def _labels(head: str, ids: np.ndarray, mask: np.ndarray, generator: np.random.Generator) -> dict[str, np.ndarray]:
+def _labels(
+    head: str, ids: np.ndarray, mask: np.ndarray, generator: np.random.Generator
+) -> dict[str, np.ndarray]:
     lengths = mask.sum(1)
     if head in ("masked-lm", "causal-lm"):
         return {"labels": np.where((mask == 1) & (generator.random(ids.shape) < 0.5), ids, -100)}
@@ -77,7 +83,10 @@ def _labels(head: str, ids: np.ndarray, mask: np.ndarray, generator: np.random.G
     if head == "multiple-choice":
         return {"labels": generator.integers(0, 2, len(ids))}
     if head == "question-answering":
-        return {"start_positions": generator.integers(0, lengths), "end_positions": generator.integers(0, lengths)}
+        return {
+            "start_positions": generator.integers(0, lengths),
+            "end_positions": generator.integers(0, lengths),
+        }
     return {}
 
 
@@ -88,6 +97,9 @@ def one_by_one(call: dict[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
         mask = call["attention_mask"][row]
         real = mask.reshape(-1, mask.shape[-1]).any(0)
         rows.append(
-            {name: value[row : row + 1, ..., real] if value.dim() > 1 else value[row : row + 1] for name, value in call.items()}
+            {
+                name: value[row : row + 1, ..., real] if value.dim() > 1 else value[row : row + 1]
+                for name, value in call.items()
+            }
         )
     return rows

@@ -1,9 +1,8 @@
 """Small models that the tests of `torch/` share."""
 
-from collections.abc import Callable
-
 import importlib.util
 import sys
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np

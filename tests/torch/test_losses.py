@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from robertakit import RobertaConfig
 from robertakit.errors import BadShape, InputError
@@ -44,9 +44,13 @@ def test_labels_one_shorter_than_the_inputs_are_told_by_both_lengths():
 @pytest.mark.parametrize(
     ("problem", "labels", "want"),
     [
-        (None, torch.tensor([2, 0]), lambda x, y: F.cross_entropy(x, y)),
+        (None, torch.tensor([2, 0]), F.cross_entropy),
         (None, torch.tensor([[1.0, 0, 1], [0, 0, 1]]), F.binary_cross_entropy_with_logits),
-        ("multi_label_classification", torch.tensor([[1, 0, 1], [0, 0, 1]]), lambda x, y: F.binary_cross_entropy_with_logits(x, y.float())),
+        (
+            "multi_label_classification",
+            torch.tensor([[1, 0, 1], [0, 0, 1]]),
+            lambda x, y: F.binary_cross_entropy_with_logits(x, y.float()),
+        ),
         ("regression", torch.randn(2, 3), F.mse_loss),
     ],
 )  # fmt: skip

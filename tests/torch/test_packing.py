@@ -11,7 +11,10 @@ TOKENWISE = {"logits": ("masked-lm", "causal-lm", "token-classification")}
 
 
 def scores_of(head, out):
-    names = {"model": ("last_hidden_state", "pooler_output"), "question-answering": ("start_logits", "end_logits")}
+    names = {
+        "model": ("last_hidden_state", "pooler_output"),
+        "question-answering": ("start_logits", "end_logits"),
+    }
     return {name: out[name] for name in names.get(head, ("logits",))}
 
 
@@ -44,7 +47,9 @@ def test_every_row_gives_what_it_gives_alone(models, head, way, left):
     for row, single in enumerate(models.one_by_one(call)):
         for name, want in scores_of(head, model(**single)).items():
             got = row_of(call, head, name, found[name], row)
-            torch.testing.assert_close(got, want[0], rtol=0, atol=1e-5 * max(1, float(want.detach().abs().max())))
+            torch.testing.assert_close(
+                got, want[0], rtol=0, atol=1e-5 * max(1, float(want.detach().abs().max()))
+            )
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -200,7 +205,9 @@ def test_relative_positions_are_packed_too(models, kind):
     call = models.ragged("model")
     real = call["attention_mask"].bool()
     packed, padded = (
-        models.build("model", position_embedding_type=kind, attn_implementation=way, dtype=torch.float64)(**call)
+        models.build("model", position_embedding_type=kind, attn_implementation=way, dtype=torch.float64)(
+            **call
+        )
         for way in ("packed", "sdpa")
     )
     torch.testing.assert_close(

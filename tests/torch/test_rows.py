@@ -31,7 +31,9 @@ def test_the_gradient_of_padding_is_zero():
     assert padded.grad[..., 0].tolist() == [[3.0, 0.0], [3.0, 3.0]]
 
 
-@pytest.mark.parametrize(("real", "want"), [(None, [0, 3]), ([[False, True, False], [True, True, True]], [1, 3])])
+@pytest.mark.parametrize(
+    ("real", "want"), [(None, [0, 3]), ([[False, True, False], [True, True, True]], [1, 3])]
+)
 def test_the_first_real_token_of_each_row(real, want):
     states = torch.arange(6.0).view(2, 3, 1)
     found = first_tokens(states, None if real is None else torch.tensor(real))

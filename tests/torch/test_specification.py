@@ -34,7 +34,9 @@ LENGTHS = st.sampled_from([(9, 4, 9, 1), (1,), (7, 7), (5, 3, 2, 5, 1)])
 def numpy_twin(models, head, config, seed):
     suffix = HEADS[head].class_suffix
     name = type(config).__name__.removesuffix("Config") + suffix
-    return getattr(specification, name)(config, weights=models.wide_weights(config, head, seed), dtype="float64")
+    return getattr(specification, name)(
+        config, weights=models.wide_weights(config, head, seed), dtype="float64"
+    )
 
 
 def arrays(value, path="out"):
@@ -76,7 +78,9 @@ def fitting(sizes, fields):
     fields=CONFIGURATIONS, lengths=LENGTHS, seed=st.integers(0, 2**16), left=st.booleans(), labels=st.booleans(),
     maps=st.booleans(), masks=st.sampled_from([None, "layer", "head"]), shape=st.sampled_from(["2-D", "3-D", "none"]),
 )  # fmt: skip
-def test_random_models_and_calls_agree(head, family, way, models, fields, lengths, seed, left, labels, maps, masks, shape):
+def test_random_models_and_calls_agree(
+    head, family, way, models, fields, lengths, seed, left, labels, maps, masks, shape
+):
     fields = fitting(models.SIZES, fields)
     model = models.build(head, family, seed=seed, dtype=torch.float64, attn_implementation=way, **fields)
     twin = numpy_twin(models, head, model.config, seed)
@@ -116,7 +120,9 @@ def test_decoders_with_cross_attention_agree_in_steps(kind, models, seed, width,
     assert_agree(whole, twin(ids, **given, output_attentions=True, output_hidden_states=True))
     first = model(torch.from_numpy(ids[:, :cut]), **tensors)
     then = model(torch.from_numpy(ids[:, cut:]), **tensors, past_key_values=first.past_key_values)
-    torch.testing.assert_close(torch.cat([first.logits, then.logits], 1), whole.logits, rtol=0, atol=TOLERANCE * 10)
+    torch.testing.assert_close(
+        torch.cat([first.logits, then.logits], 1), whole.logits, rtol=0, atol=TOLERANCE * 10
+    )
     for ours, theirs in zip(then.past_key_values, whole.past_key_values, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE)

@@ -9,6 +9,7 @@ from robertakit.torch.encoder import RobertaModel  # noqa: E402
 from robertakit.torch.engine import Engine  # noqa: E402
 from robertakit.torch.generation import GenerationMixin  # noqa: E402
 from robertakit.torch.language_models import RobertaForCausalLM, RobertaForMaskedLM  # noqa: E402
+from robertakit.torch.output_trees import register_outputs  # noqa: E402
 from robertakit.torch.pretrained import PreTrainedModel, RobertaPreTrainedModel  # noqa: E402
 from robertakit.torch.sequence_models import RobertaForMultipleChoice, RobertaForSequenceClassification  # noqa: E402
 from robertakit.torch.token_models import RobertaForQuestionAnswering, RobertaForTokenClassification  # noqa: E402
@@ -45,3 +46,5 @@ __all__ = [
     "XLMRobertaModel",
     "XLMRobertaPreTrainedModel",
 ]
+
+register_outputs()
