@@ -1,4 +1,4 @@
-"""The documented outputs as trees of tensors: data-parallel wrappers, `torch.export` and `torch.func` look through them.
+"""The documented outputs as trees of tensors, which data-parallel wrappers and `torch.export` look through.
 
 They are registered when `robertakit.torch` is imported.
 """
