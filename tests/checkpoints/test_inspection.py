@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -45,6 +46,41 @@ def test_every_golden_checkpoint_gives_a_report(checkpoints: Path) -> None:
         sound = "broken" not in str(path) or path.parent.name == "label_count"
         assert (not report.trouble) == sound, (path.parent.name, report.trouble)
         assert report.notes == [NO_TOKENIZER]
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "architecture"),
+    [
+        ("frameworks/tf_sequence", [("tf_model.h5", {"F32": 25})], "RobertaForSequenceClassification"),
+        ("frameworks/flax_masked_lm_bf16", [("flax_model.msgpack", {"BF16": 26})], "RobertaForMaskedLM"),
+        (
+            "frameworks/tf_masked_lm_sharded",
+            [("tf_model-00001-of-00002.h5", {"F32": 22}), ("tf_model-00002-of-00002.h5", {"F32": 20})],
+            "XLMRobertaForMaskedLM",
+        ),
+        ("checkpoints/fairseq_in_proj", [("model.pt", {"F32": 43})], "RobertaForMaskedLM"),
+        ("checkpoints/fairseq_encoder_cfg", [("model.pt", {"F32": 47})], "RobertaForSequenceClassification"),
+    ],
+)
+def test_weights_of_other_frameworks(
+    golden: Path, name: str, files: list[tuple[str, dict[str, int]]], architecture: str
+) -> None:
+    report = inspect_checkpoint(golden / name)
+    assert (report.trouble, report.architecture) == ([], architecture)
+    assert [(file.name, file.dtypes) for file in report.weight_files] == files
+
+
+def test_values_of_other_frameworks_are_checked(golden: Path, tmp_path: Path) -> None:
+    shutil.copytree(golden / "frameworks" / "tf_span", tmp_path / "model")
+    with h5py.File(tmp_path / "model" / "tf_model.h5", "r+") as file:
+        file["qa_outputs/tf_roberta_for_question_answering/qa_outputs/kernel:0"][0, 1] = np.nan
+    (trouble,) = inspect_checkpoint(tmp_path / "model").trouble
+    assert trouble == "1 tensors hold NaN or infinity: qa_outputs.weight"
+
+
+def test_a_file_that_holds_the_configuration_too_is_told_of_once(checkpoints: Path) -> None:
+    (trouble,) = inspect_checkpoint(checkpoints / "broken" / "pickle_fairseq").trouble
+    assert "it asks for posix.system" in trouble
 
 
 def test_architecture_is_guessed_from_the_tensors(tmp_path: Path, config: RobertaConfig) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robertakit import RobertaConfig, XLMRobertaConfig
+from robertakit import AutoConfig, RobertaConfig, XLMRobertaConfig
 from robertakit.architecture import initial_weights, parameters
 from robertakit.checkpoints import LoadingInfo, Weights, load_weights, save_weights
 from robertakit.checkpoints.weight_files import open_weights
@@ -183,6 +183,55 @@ def test_misprefixed_checkpoint_is_an_error(tmp_path: Path, config: RobertaConfi
     save_weights(tmp_path, {name.replace("roberta.", prefix): value for name, value in values.items()})
     with pytest.raises(TensorMismatch, match="missing"):
         load_weights(tmp_path, config, "masked-lm")
+
+
+FOREIGN = {
+    "Longformer's global attention": (
+        "",
+        "attention.self.query_global.weight",
+        "attention.self.value.weight",
+    ),
+    "X-MOD's adapters": ("", "output.adapter_modules.en_XX.dense1.weight", "intermediate.dense.weight"),
+    "a decoder's cross-attention": ("", "crossattention.self.key.bias", "attention.self.key.bias"),
+    "RoBERTa-PreLayerNorm's": (
+        "roberta_prelayernorm.",
+        "attention.LayerNorm.weight",
+        "attention.output.LayerNorm.bias",
+    ),
+    "XLM-R XL's": ("", "attention.self_attn_layer_norm.weight", "attention.output.LayerNorm.weight"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_another_architecture_under_this_config_is_named(
+    tmp_path: Path, config: RobertaConfig, name: str
+) -> None:
+    """Also where all names begin alike, which else would be a wrapper's prefix."""
+    prefix, part, like = FOREIGN[name]
+    values = dict(initial_weights(config, "masked-lm", 1))
+    for layer in range(config.num_hidden_layers):
+        stem = f"roberta.encoder.layer.{layer}."
+        values[stem + part] = values[stem + like]
+    if prefix:
+        values = {key.replace("roberta.", prefix): value for key, value in values.items()}
+    save_weights(tmp_path, values)
+    words = re.escape(
+        f"its layers have parts that such a model has not ({part}): it is of another architecture"
+    )
+    with pytest.raises(TensorMismatch, match=words):
+        load_weights(tmp_path, config, "masked-lm")
+
+
+@pytest.mark.parametrize(
+    "model_type", ["xlm-roberta-xl", "roberta-prelayernorm", "longformer", "xmod", "bert"]
+)
+def test_another_architecture_by_its_config_is_one_sentence(saved: Path, model_type: str) -> None:
+    fields = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(fields | {"model_type": model_type}))
+    words = f"model_type '{model_type}'.*; expected .*one of camembert, roberta, xlm-roberta"
+    for kind in (RobertaConfig, XLMRobertaConfig, AutoConfig):
+        with pytest.raises(ConfigError, match=words):
+            kind.from_pretrained(saved)
 
 
 def test_head_under_the_backbones_prefix_is_an_error(tmp_path: Path, config: RobertaConfig) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import robertakit.numpy as family
-from robertakit.architecture import HEADS
+from robertakit.architecture import HEADS, heads_with
 from robertakit.errors import ArgumentError, NotFound
 from robertakit.numpy.loading import class_for, load
 
@@ -74,6 +74,47 @@ def test_the_folders_are_all_that_there_are(shared):
     for path in root.rglob("*"):
         if path.is_file() and path.name != "index.json":
             assert (CHECKPOINTS / path.relative_to(root)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["tf_model", "flax_model", "tf_span", "flax_token", "tf_choice"])
+def test_heads_and_bare_models_load_from_each_other_in_every_format(name, caplog):
+    """A head that is not there is announced; one of another task, or a pooler, is listed; the backbone is the same."""
+    folder = GOLDEN / "frameworks" / name
+    caplog.set_level(logging.ERROR)
+    backbones = []
+    for head in ("model", "masked-lm", "sequence-classification", "question-answering"):
+        model, report = load(folder, head, output_loading_info=True)
+        own = {key for key in model.weights if heads_with(key)}
+        assert set(report["missing_keys"]) <= own
+        assert all(heads_with(key) for key in report["unexpected_keys"])
+        assert not report["mismatched_keys"]
+        backbones.append(
+            {key.removeprefix("roberta."): model.weights[key].read() for key in model.weights.keys() - own}
+        )
+    first = backbones[0]
+    assert all(other.keys() == first.keys() for other in backbones)
+    assert all(np.array_equal(other[key], first[key]) for other in backbones for key in first)
+
+
+def test_the_format_may_be_chosen(tmp_path):
+    for name in ("tf_token", "flax_token"):
+        for path in (GOLDEN / "frameworks" / name).iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "config.json").write_bytes(
+        (GOLDEN / "frameworks" / "flax_token" / "config.json").read_bytes()
+    )
+    models = [
+        load(tmp_path, "token-classification", **way) for way in ({}, {"from_tf": True}, {"from_flax": True})
+    ]
+    plain, tensorflow, flax = (model.weights["classifier.weight"].read() for model in models)
+    assert np.array_equal(plain, tensorflow)
+    assert not np.array_equal(plain, flax)
+    with pytest.raises(ArgumentError, match="from_tf=True and from_flax=True"):
+        load(tmp_path, "token-classification", from_tf=True, from_flax=True)
+    with pytest.raises(ArgumentError, match="use_safetensors=True and from_tf=True"):
+        load(tmp_path, "token-classification", from_tf=True, use_safetensors=True)
+    with pytest.raises(NotFound, match=r"none of model\.safetensors"):
+        load(tmp_path, "token-classification", use_safetensors=True)
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -3,6 +3,7 @@
 Names are settled here (legacy spellings, the backbone's prefix, wrappers, tied copies). No file is opened.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from robertakit.errors import CorruptFile, TensorMismatch, listed
 
 __all__ = ["Comparison", "LoadingInfo", "compare", "refuse_untrained"]
 
+#: What stands behind the number of a layer in a name.
+_LAYER_PART = re.compile(r"encoder\.layer\.\d+\.(.+)")
 _ANCHOR = "embeddings.word_embeddings.weight"
 
 
@@ -146,11 +149,23 @@ class Comparison:
             )
 
     def _hint(self, only_heads: bool) -> str:
+        foreign = self._foreign_parts()
+        if foreign:
+            return (
+                f"its layers have parts that such a model has not ({listed(foreign, 3)}): it is of another "
+                "architecture, or its config of another model"
+            )
         if self.wrapper:
             return f"all names begin with '{self.wrapper}': strict=False takes it off"
         if only_heads:
             return "ignore_mismatched_sizes=True draws a head of another shape anew"
         return "check that config and weights belong together; strict=False loads what fits"
+
+    def _foreign_parts(self) -> set[str]:
+        """Parts of layers, such as Longformer's ``attention.self.query_global``, that no layer of the table has."""
+        known = {found[1] for found in map(_LAYER_PART.search, self.table) if found}
+        stored = {found[1] for found in map(_LAYER_PART.search, self.unexpected) if found}
+        return {part for part in stored if canonical_name(part) not in known}
 
 
 def compare(
