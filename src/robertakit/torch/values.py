@@ -16,7 +16,11 @@ from robertakit.torch.sharing import holders, put
 
 __all__ = ["as_stored", "copy_into", "fill"]
 
-#: As many values are widened at a time.
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+#: As many values are converted at a time: they stay in the processor's caches.
 _CHUNK = 1 << 18
 #: After as many bytes of a mapped file, its memory is given back.
 _MAPPED = 1 << 25
@@ -35,32 +39,33 @@ def copy_into(target: Tensor, stored: StoredTensor) -> None:
         [1.5, 2.0]
     """
     target = target.detach()
-    if target.device.type != "cpu":
+    source = _DTYPES.get(stored.dtype)
+    if source is None or source.is_floating_point != target.is_floating_point():
+        raise TensorMismatch(given=f"{stored.dtype} in the file", expected=f"values for {target.dtype}")
+    if target.device.type != "cpu" or not target.is_contiguous():
         staged = torch.empty(target.shape, dtype=target.dtype, device="cpu")
         copy_into(staged, stored)
         target.copy_(staged)
-    elif target.dtype == torch.bfloat16 and stored.dtype == "BF16":
-        np.copyto(target.view(torch.int16).numpy(), stored.bits.view(np.int16))
-    elif target.dtype == torch.bfloat16 or stored.dtype == "BF16":
-        flat, bits = target.view(-1), stored.bits.reshape(-1)
-        for start in range(0, flat.numel(), _CHUNK):
-            part = StoredTensor(stored.dtype, bits[start : start + _CHUNK]).read(np.float32)
-            if target.dtype == torch.bfloat16:
-                flat[start : start + _CHUNK].copy_(torch.tensor(part))
-            else:
-                _copy(flat[start : start + _CHUNK], part)
+    elif source == target.dtype:
+        bits = target.view(torch.int16) if source == torch.bfloat16 else target
+        np.copyto(bits.numpy(), stored.bits.view(np.int16) if source == torch.bfloat16 else stored.bits)
     else:
-        _copy(target, stored.bits)
+        flat, bits_in_order = target.view(-1), stored.bits.reshape(-1)
+        for start in range(0, flat.numel(), _CHUNK):
+            _convert(flat[start : start + _CHUNK], bits_in_order[start : start + _CHUNK], source)
 
 
-def _copy(target: Tensor, values: NDArray[np.generic]) -> None:
-    try:
-        with np.errstate(over="raise"):
-            np.copyto(target.numpy(), values, casting="same_kind")
-    except (FloatingPointError, TypeError) as error:
+def _convert(target: Tensor, bits: NDArray[np.generic], source: torch.dtype) -> None:
+    """Write a chunk of values of another dtype."""
+    half = source == torch.bfloat16
+    values = torch.tensor(bits.view(np.int16)).view(source) if half else torch.tensor(bits)
+    target.copy_(values)
+    if target.dtype == torch.float16 and int(target.isinf().sum()) != int(values.isinf().sum()):
         raise TensorMismatch(
-            given=f"values of {values.dtype} that {target.dtype} cannot hold", hint="choose a wider dtype"
-        ) from error
+            given=f"{values[values.isfinite()].abs().max().item():g}, which float16 cannot hold",
+            expected="values below 65520",
+            hint="load the model in bfloat16 or float32",
+        )
 
 
 @torch.no_grad()
