@@ -15,7 +15,7 @@ __all__ = ["DTYPES", "ROUNDING", "largest_error", "rounded"]
 DTYPES: Final = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 #: Stored dtype -> largest relative error of rounding to it, and the absolute one of values near zero.
 ROUNDING: Final = {
-    "F64": (2.0**-53, 2.0**-1075),
+    "F64": (2.0**-53, 2.0**-1074),
     "F32": (2.0**-24, 2.0**-150),
     "F16": (2.0**-11, 2.0**-25),
     "BF16": (2.0**-8, 2.0**-134),
@@ -76,6 +76,8 @@ def largest_error(source: StoredTensor, written: StoredTensor) -> float:
     pairs = zip(_chunks(source), _chunks(written), strict=True)
     for (_, before), (_, after) in pairs:
         finite = np.isfinite(before)
+        if not np.array_equal(finite, np.isfinite(after)):
+            return np.inf
         if not np.array_equal(before[~finite], after[~finite], equal_nan=True):
             return np.inf
         off = np.abs(after[finite] - before[finite]) / (np.abs(before[finite]) * relative + absolute)

@@ -12,9 +12,10 @@ from robertakit.batch import longest_input
 from robertakit.checkpoints.loading import open_saved
 from robertakit.checkpoints.rounding import ROUNDING, largest_error
 from robertakit.checkpoints.tensors import StoredTensor
-from robertakit.configuration import read_config
+from robertakit.configuration import PretrainedConfig, read_config
 from robertakit.conversion.content import Content
 from robertakit.errors import TensorMismatch, listed
+from robertakit.field_values import PROVENANCE
 from robertakit.files import Location
 
 __all__ = ["LENGTHS", "Agreement", "compared"]
@@ -79,11 +80,18 @@ def compared(original: Content, files: Mapping[str, Path], target: Path) -> Agre
     if original.tensors.keys() != written.tensors.keys():
         other = listed(original.tensors.keys() ^ written.tensors.keys())
         raise _disagreement(f"the source and what was written for '{target}' do not both have {other}")
+    if others := _other_fields(original.config, written.config):
+        raise _disagreement(f"the configuration written for '{target}' has another {listed(others)}")
     errors = {name: largest_error(original.tensors[name], tensor) for name, tensor in stored.items()}
     if wrong := [name for name, error in errors.items() if error > _ROUNDED_TWICE]:
         raise _disagreement(f"{len(wrong)} tensors written for '{target}' have other values: {listed(wrong)}")
     lengths = tuple(length for length in LENGTHS if length <= longest_input(original.config))
     before = _outputs(original, lengths)
+    if not all(np.isfinite(values).all() for values in before.values()):
+        raise TensorMismatch(
+            given=f"the model that was read for '{target}' computes NaN or infinity",
+            hint="robertakit inspect tells which of its tensors hold such values; nothing was written",
+        )
     outputs = _changes(before, _outputs(written, lengths))
     bounds = dict.fromkeys(outputs, _SUMMATION * ROUNDING["F32"][0])
     if any(errors.values()):
@@ -96,6 +104,13 @@ def compared(original: Content, files: Mapping[str, Path], target: Path) -> Agre
         said = ", ".join(f"{name} by {change:.2g} of {bounds[name]:.2g}" for name, change in outputs.items())
         raise _disagreement(f"what was written for '{target}' computes something else: {said}")
     return Agreement(len(errors), max(errors.values()), lengths, outputs, bounds)
+
+
+def _other_fields(read: PretrainedConfig, written: PretrainedConfig) -> list[str]:
+    """Return the fields in which two configurations differ, those left out that a conversion changes."""
+    before, after = read.to_dict(), written.to_dict()
+    names = (before.keys() | after.keys()) - {"architectures", "dtype", *PROVENANCE}
+    return sorted(name for name in names if before.get(name) != after.get(name))
 
 
 def _noisy(original: Content, units: Mapping[str, float], seed: int) -> Content:
