@@ -167,7 +167,6 @@ def test_untied_weights_and_a_given_state_dict_are_saved(tiny, tmp_path):
     "arguments",
     [
         {"safe_serialization": False},
-        {"save_function": print},
         {"save_peft_format": False},
         {"tokens": None},
         {"token": "x"},

@@ -44,7 +44,7 @@ class Placement:
         devices = {str(device) for device in self.devices.values()}
         if len(devices) > 1 or "disk" in devices:
             _accelerate().dispatch_model(
-                model, dict(self.devices), offload_dir=self.offload_folder,
+                model, _spelled_out(model, self.devices), offload_dir=self.offload_folder,
                 offload_buffers=self.offload_buffers, skip_keys=skip_keys,
             )  # fmt: skip
         vars(model)["hf_device_map"] = dict(self.devices)
@@ -103,9 +103,25 @@ def placement(
     return Placement(devices, offload_folder, offload_buffers)
 
 
+def _spelled_out(model: nn.Module, devices: Mapping[str, Device]) -> dict[str, Device]:
+    """A map without "" for the rest, which accelerate leaves out where the rest goes to the disk."""
+    result = {name: device for name, device in devices.items() if name}
+    if "" not in devices:
+        return result
+    for name, _ in (*model.named_modules(), *model.named_parameters(remove_duplicate=False)):
+        around = tuple(f"{part}." for part in result)
+        if (
+            name
+            and not f"{name}.".startswith(around)
+            and not any(part.startswith(f"{name}.") for part in result)
+        ):
+            result[name] = devices[""]
+    return result
+
+
 def values_of_dispatched(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return the state dict of a model that runs on several devices, with what was offloaded."""
-    state: dict[str, torch.Tensor] = _accelerate().utils.get_state_dict_offloaded_model(model)
+    state: dict[str, torch.Tensor] = _accelerate().utils.modeling.get_state_dict_offloaded_model(model)
     return state
 
 

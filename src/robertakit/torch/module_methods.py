@@ -214,6 +214,23 @@ class ModuleMethods(nn.Module):
         """Keep what the gradient needs, as at first."""
         self._set_checkpointing(False, {"use_reentrant": False})
 
+    def activation_checkpointing_enable(
+        self,
+        activation_checkpointing_kwargs: Mapping[str, object] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
+    ) -> None:
+        """The newer name of `gradient_checkpointing_enable`; every layer is computed again, and nothing offloaded."""
+        if every_n_layers != 1 or offload:
+            raise ArgumentError(
+                given=f"every_n_layers={every_n_layers!r} and offload={offload!r}", expected="1 and False"
+            )
+        self.gradient_checkpointing_enable(activation_checkpointing_kwargs)
+
+    def activation_checkpointing_disable(self) -> None:
+        """The newer name of `gradient_checkpointing_disable`."""
+        self.gradient_checkpointing_disable()
+
     def _set_checkpointing(self, on: bool, arguments: dict[str, object]) -> int:
         """Switch every stack of layers; return how many there are."""
         stacks = [module for module in self.modules() if hasattr(module, "gradient_checkpointing")]

@@ -186,7 +186,7 @@ class PreTrainedModel(Loadable, PushToHub):
             save_directory: made if it is not there.
             is_main_process: False writes nothing: another process does.
             state_dict: in place of the model's own, under the model's names.
-            save_function: another one is refused: nothing that is written is a pickle.
+            save_function: what would write pickles, as accelerate's examples pass it; none are written.
             push_to_hub: upload the files, too.
             max_shard_size: bytes, or a text such as `"500MB"`; larger weights are split.
             safe_serialization: False is refused, for the same reason.
@@ -202,7 +202,7 @@ class PreTrainedModel(Loadable, PushToHub):
             SaveFailed: the disk or the Hub refused.
             ArgumentError: what is refused above, a size that is none, or weights without values.
         """
-        refuse_other_formats(safe_serialization, save_function, save_peft_format)
+        refuse_other_formats(safe_serialization, save_peft_format)
         if not is_main_process:
             return []
         of_push = kwargs if token is None else {"token": token, **kwargs}

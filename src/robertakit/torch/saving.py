@@ -19,26 +19,20 @@ __all__ = ["config_to_save", "generation_file", "refuse_other_formats", "tensors
 
 _logger = get_logger(__name__)
 _NO_PICKLE = "nothing that is written is a pickle; torch.save(model.state_dict(), file) writes one"
+_ADAPTERS = "adapters are saved by peft.PeftModel.save_pretrained"
 
 
-def refuse_other_formats(
-    safe_serialization: bool, save_function: Callable[..., object], save_peft_format: bool
-) -> None:
-    """Raise for documented arguments of `save_pretrained` that ask for anything but safetensors.
+def refuse_other_formats(safe_serialization: bool, save_peft_format: bool) -> None:
+    """Raise for documented arguments of `save_pretrained` that ask for anything but a model in safetensors.
 
     Raises:
         ArgumentError: what to do instead.
     """
-    for name, other, instead in (
+    for name, asked, instead in (
         ("safe_serialization=False", not safe_serialization, _NO_PICKLE),
-        (f"save_function={save_function!r}", save_function is not torch.save, _NO_PICKLE),
-        (
-            "save_peft_format=False",
-            not save_peft_format,
-            "adapters are saved by peft.PeftModel.save_pretrained",
-        ),
+        ("save_peft_format=False", not save_peft_format, _ADAPTERS),
     ):
-        if other:
+        if asked:
             raise ArgumentError(
                 given=f"{name} to save_pretrained", expected="a folder of safetensors", hint=instead
             )
