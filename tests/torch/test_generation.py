@@ -216,8 +216,10 @@ def test_positions_and_types_of_the_prompt_go_on(model) -> None:
             written = torch.cat([written, logits[:, -1].argmax(-1)[:, None]], 1)
         assert torch.equal(row, written)
         assert not torch.equal(row, model.generate(ids, max_new_tokens=6, **options))
-    two = model.generate(ids.expand(2, -1), position_ids=shifted, max_new_tokens=6)
-    assert torch.equal(two[0], two[1])
+    for beams in (1, 2):  # one row of positions for all prompts
+        two = model.generate(ids.expand(2, -1), position_ids=shifted, max_new_tokens=6, num_beams=beams)
+        one = model.generate(ids, position_ids=shifted, max_new_tokens=6, num_beams=beams)
+        assert torch.equal(two, one.expand(2, -1))
 
 
 def test_a_head_mask_takes_effect_at_every_step(model) -> None:
@@ -490,6 +492,32 @@ def test_penalty_of_repetition_by_its_definition(model) -> None:
                 value = logits[row, token].item()
                 wanted = value if token not in seen else value * 1.5 if value < 0 else value / 1.5
                 assert scores[row, token].item() == pytest.approx(wanted)
+
+
+def test_the_prompts_tokens_may_grow_more_likely_and_new_ones_do_not(model) -> None:
+    out = model.generate(
+        IDS, max_new_tokens=4, encoder_repetition_penalty=1.5, num_beams=2, return_dict_in_generate=True,
+        output_scores=True, output_logits=True,
+    )  # fmt: skip
+    for scores, logits in zip(out.scores, out.logits, strict=True):
+        logs = logits.log_softmax(-1)
+        for row in range(6):
+            wanted = logs[row].clone()
+            wanted[PROMPTS[row // 2]] /= 1.5  # logarithms of probabilities are negative
+            torch.testing.assert_close(scores[row], wanted)
+
+
+def test_padding_that_is_written_is_a_written_token(model) -> None:
+    """It takes no position and is seen, as in a plain forward; rules look at it, as at any other."""
+    often = {"sequence_bias": {(PAD,): 1e3}, "max_new_tokens": 6, "min_new_tokens": 6}
+    row = model.generate(IDS, no_repeat_ngram_size=1, **often)
+    assert row[:, 6:].eq(PAD).sum(1).tolist() == [1, 1, 1]
+    assert torch.equal(model.generate(IDS, no_repeat_ngram_size=1, use_cache=False, **often), row)
+    for written, prompt in zip(row, PROMPTS, strict=True):
+        logits = model(written[None, 6 - len(prompt) : -1]).logits[0, -1]
+        free = logits.index_fill(0, written[6 - len(prompt) : -1], -math.inf)
+        free[EOS] = -math.inf
+        assert free.argmax() == written[-1]
 
 
 def test_ending_grows_more_likely_with_length(model) -> None:

@@ -68,10 +68,10 @@ def every_sequence(words: int, most: int) -> list[tuple[int, ...]]:
     return found
 
 
-def written(row: torch.Tensor, prompt: int) -> tuple[int, ...]:
+def written(row: torch.Tensor, prompt: int, ends: tuple[int, ...] = (EOS,)) -> tuple[int, ...]:
     """The new tokens of a row, without what fills it behind its end."""
     tokens = row[prompt:].tolist()
-    return tuple(tokens[: tokens.index(EOS) + 1]) if EOS in tokens else tuple(tokens)
+    return tuple(tokens[: 1 + next((i for i, token in enumerate(tokens) if token in ends), len(tokens))])
 
 
 @settings(max_examples=25)
@@ -99,7 +99,7 @@ def test_wide_beams_find_what_exhaustive_search_finds(seed, words, penalty, retu
         )
 
 
-def textbook(model, prompt, *, width, most, penalty, early_stopping):
+def textbook(model, prompt, *, width, most, penalty, early_stopping, ends):
     """Beam search of one prompt as it is described, with nothing but lists."""
     running, finished = [(0.0, ())], []
     for length in range(1, most + 1):
@@ -110,8 +110,8 @@ def textbook(model, prompt, *, width, most, penalty, early_stopping):
                 for token, value in enumerate(model.scores([*prompt, *tokens]).log_softmax(-1).tolist())
             ),
             reverse=True,
-        )[: 2 * width]
-        ended = [tokens[-1] == EOS or length == most for _, tokens in longer]
+        )[: max(2, len(ends) + 1) * width]
+        ended = [tokens[-1] in ends or length == most for _, tokens in longer]
         finished += [
             (score / length**penalty, tokens)
             for (score, tokens), end in list(zip(longer, ended, strict=True))[:width]
@@ -132,19 +132,21 @@ def textbook(model, prompt, *, width, most, penalty, early_stopping):
 @given(
     seed=st.integers(0, 10**6), width=st.integers(2, 4), most=st.integers(1, 7),
     penalty=st.sampled_from([-0.5, 0.0, 1.0, 2.0]), early_stopping=st.sampled_from([True, False, "never"]),
+    ends=st.sampled_from([(0,), (0, 5), (0, 3, 4, 5)]),
 )  # fmt: skip
-def test_narrow_beams_are_those_of_the_textbook(seed, width, most, penalty, early_stopping) -> None:
-    model, prompts = Table(6, seed), [[2, 3], [4]]
+def test_narrow_beams_are_those_of_the_textbook(seed, width, most, penalty, early_stopping, ends) -> None:
+    model, prompts = Table(9, seed), [[2, 3], [4]]
     out = model.generate(
         torch.tensor([[2, 3], [PAD, 4]]), num_beams=width, num_return_sequences=width, max_new_tokens=most,
-        length_penalty=penalty, early_stopping=early_stopping, return_dict_in_generate=True, output_scores=True,
+        length_penalty=penalty, early_stopping=early_stopping, eos_token_id=list(ends), return_dict_in_generate=True,
+        output_scores=True,
     )  # fmt: skip
     for index, prompt in enumerate(prompts):
         wanted = textbook(
-            model, prompt, width=width, most=most, penalty=penalty, early_stopping=early_stopping
+            model, prompt, width=width, most=most, penalty=penalty, early_stopping=early_stopping, ends=ends
         )
         rows = slice(index * width, (index + 1) * width)
-        assert [written(row, 2) for row in out.sequences[rows]] == [tokens for _, tokens in wanted]
+        assert [written(row, 2, ends) for row in out.sequences[rows]] == [tokens for _, tokens in wanted]
         assert out.sequences_scores[rows].tolist() == pytest.approx([score for score, _ in wanted], abs=1e-5)
 
 
@@ -236,6 +238,12 @@ def test_beam_sampling_scores_what_it_returns() -> None:
         assert score.item() == pytest.approx(
             probability(model, [[2, 3], [4]][index // 2], tokens) / len(tokens), abs=1e-5
         )
+    for ends, left in (([EOS], 2), ([EOS, 5, 6], 4)):  # something to go on with beside what ends
+        cut = model.generate(
+            torch.tensor([[2, 3]]), do_sample=True, num_beams=2, top_k=1, eos_token_id=ends, max_new_tokens=2,
+            return_dict_in_generate=True, output_scores=True,
+        )  # fmt: skip
+        assert cut.scores[0].isfinite().sum(-1).tolist() == [left, left]
     few = model.generate(torch.tensor([[2, 3]]), do_sample=True, num_beams=4, top_k=2, max_new_tokens=3)
     assert few.shape[0] == 1  # two tokens a step are enough for four beams
 
