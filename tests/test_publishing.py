@@ -263,3 +263,46 @@ def test_arguments_that_are_none(hub: StandIn, tmp_path: Path) -> None:
 def test_what_is_pushed_is_json_that_people_can_read(hub: StandIn) -> None:
     RobertaConfig(id2label={0: "straße", 1: "ok"}).push_to_hub("me/small", token=TOKEN)
     assert json.loads(hub.at("me/small")["config.json"])["id2label"] == {"0": "straße", "1": "ok"}
+
+
+def test_a_model_is_pushed_with_its_card_and_comes_back(hub: StandIn) -> None:
+    from robertakit.torch import RobertaForMaskedLM, RobertaForSequenceClassification
+
+    sizes = {"vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = RobertaForMaskedLM(RobertaConfig(**sizes, intermediate_size=16, max_position_embeddings=12))
+    model.push_to_hub("me/model", token=TOKEN, max_shard_size="3KB")
+    first = hub.at("me/model")
+    assert len([name for name in first if name.startswith("model-")]) > 2
+    card = first["README.md"].decode()
+    assert "pipeline_tag: fill-mask" in card
+    assert 'model = AutoModelForMaskedLM.from_pretrained("me/model")' in card
+    assert f"| parameters | {model.num_parameters():,} |" in card
+    again = RobertaForMaskedLM.from_pretrained("me/model")
+    assert all(
+        bool((one == other).all()) for one, other in zip(model.parameters(), again.parameters(), strict=True)
+    )
+    model.push_to_hub("me/model", token=TOKEN)  # one file in place of the shards
+    assert set(hub.at("me/model")) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
+    assert len(hub.pushes) == 2
+    fetched = RobertaForSequenceClassification.from_pretrained("me/model")
+    fetched.push_to_hub("me/classes", token=TOKEN, tags=["mine"])
+    card = hub.at("me/classes")["README.md"].decode()
+    assert "base_model: me/model" in card
+    assert "- mine\n" in card
+
+
+def test_a_model_that_is_saved_is_pushed_with_what_was_saved(hub: StandIn, tmp_path: Path) -> None:
+    from robertakit.torch import RobertaModel
+
+    sizes = {"vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = RobertaModel(RobertaConfig(**sizes), add_pooling_layer=False)
+    names = model.save_pretrained(
+        tmp_path / "kept", push_to_hub=True, repo_id="me/kept", token=TOKEN, variant="fp16"
+    )
+    assert hub.pushes[0]["added"] == sorted([*names, "README.md"])
+    assert "model.fp16.safetensors" in names
+    assert not (tmp_path / "kept" / "README.md").exists()
+    assert "pooler" not in hub.at("me/kept")["README.md"].decode()
+    with pytest.raises(SaveFailed, match="there is none"):
+        model.save_pretrained(tmp_path / "new", push_to_hub=True, repo_id="me/kept")
+    assert not (tmp_path / "new").exists()
