@@ -1,7 +1,7 @@
 """What `save_pretrained` writes: a model's tensors, shared ones once, and a configuration that is true of them."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import torch
