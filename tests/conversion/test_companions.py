@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,11 @@ import pytest
 
 from robertakit import AutoTokenizer, RobertaConfig
 from robertakit.conversion import convert_checkpoint
-from robertakit.conversion.companions import companions
+from robertakit.conversion.companions import companions, gpt2_encoder
 from robertakit.errors import TokenizerError
 from robertakit.files import locate
 from robertakit.tokenizers.byte_level import read_merges
-from robertakit.tokenizers.fairseq_files import DICTIONARY, gpt2_pieces
+from robertakit.tokenizers.fairseq_dictionary import DICTIONARY
 from robertakit.tokenizers.training import train_byte_level_bpe
 
 Saved = Callable[..., Path]
@@ -34,9 +35,11 @@ def fairseq(checkpoints: Path, tmp_path: Path, trained: Path) -> tuple[Path, Rob
     folder = tmp_path / "fairseq"
     folder.mkdir()
     shutil.copy(checkpoints / "fairseq_in_proj" / "model.pt", folder)
-    pieces = gpt2_pieces(read_merges(trained / "merges.txt"))[:-1]
-    (folder / DICTIONARY).write_text("".join(f"{number} 1\n" for number in reversed(range(len(pieces)))))
-    return folder, RobertaConfig(vocab_size=len(pieces) + 5, max_position_embeddings=40)
+    pieces = (
+        len(gpt2_encoder(read_merges(trained / "merges.txt"))) - 1
+    )  # the end of a text is not in RoBERTa's
+    (folder / DICTIONARY).write_text("".join(f"{number} 1\n" for number in reversed(range(pieces))))
+    return folder, RobertaConfig(vocab_size=pieces + 5, max_position_embeddings=40)
 
 
 def test_files_are_carried_as_they_are(saved: Saved, trained: Path, tmp_path: Path) -> None:
@@ -97,8 +100,9 @@ def test_made_for_fairseq(fairseq: tuple[Path, RobertaConfig], trained: Path, tm
     assert len(tokenizer) == config.vocab_size
     ids = tokenizer("some words <mask>")["input_ids"]
     assert ids[-2:] == [config.vocab_size - 1, 2]
-    pieces = gpt2_pieces(read_merges(trained / "merges.txt"))[:-1]
+    pieces = list(gpt2_encoder(read_merges(trained / "merges.txt")))[:-1]
     assert tokenizer.convert_ids_to_tokens(4) == pieces[-1]
+    assert str(folder) not in (target / "tokenizer_config.json").read_text()
 
 
 def test_fairseq_without_pieces_is_told_and_may_get_them_from_elsewhere(
@@ -124,3 +128,19 @@ def test_a_dictionary_of_another_model_stops_a_conversion(
         convert_checkpoint(folder, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert convert_checkpoint(folder, tmp_path / "out", tokenizer=False).agreement.values == 0
+
+
+def test_gpt2s_numbers_are_the_published_ones(shared: Path, tmp_path: Path) -> None:
+    """RoBERTa's published dict.txt begins with 13, 262, 11, 284: its vocab.json with '.', ' the', ',', ' to'."""
+    published = shared / "data" / "tokenizers" / "roberta"
+    vocabulary: dict[str, int] = json.loads((published / "vocab.json").read_text(encoding="utf-8"))
+    encoder = gpt2_encoder(read_merges(published / "merges.txt"))
+    ordered = sorted(vocabulary, key=lambda piece: vocabulary[piece])[4:-1]
+    assert [encoder[piece] for piece in ordered[:4]] == [13, 262, 11, 284]
+    (tmp_path / DICTIONARY).write_text("".join(f"{encoder.get(piece, piece)} 1\n" for piece in ordered))
+    config = RobertaConfig.preset("roberta-base")
+    files, notes = companions(locate(tmp_path), config, published, {})
+    assert notes == []
+    with (tmp_path / "made.json").open("wb") as file:
+        files["vocab.json"](file)
+    assert json.loads((tmp_path / "made.json").read_bytes()) == vocabulary

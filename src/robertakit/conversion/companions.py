@@ -1,21 +1,23 @@
 """What goes along with a converted model: its tokenizer, carried or made, and other files of its folder."""
 
+import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO, Final
 
-from robertakit.batch import longest_input
 from robertakit.checkpoints.inspection import TOKENIZER_FILES
 from robertakit.configuration import PretrainedConfig
 from robertakit.errors import TokenizerError
 from robertakit.files import Location, Writer, locate
 from robertakit.tokenizers import AutoTokenizer, PreTrainedTokenizerBase
-from robertakit.tokenizers.fairseq_files import DICTIONARY, fairseq_tokenizer
+from robertakit.tokenizers.byte_level import CHARACTER_OF, read_merges
+from robertakit.tokenizers.fairseq_dictionary import DICTIONARY, ENCODER, MERGES
+from robertakit.tokenizers.xlm_roberta import MODEL_FILE
 
-__all__ = ["companions"]
+__all__ = ["companions", "gpt2_encoder"]
 
 #: Files of a model beside its weights, its configuration and its tokenizer.
 _OTHERS: Final = ("generation_config.json",)
@@ -57,6 +59,17 @@ def companions(
     return {name: partial(_write, content=content) for name, content in files.items()}, notes
 
 
+def gpt2_encoder(merges: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Return GPT-2's ``encoder.json``, which its merges tell: bytes first, then what each merge makes, in order.
+
+    Example:
+        >>> gpt2_encoder([("Ġ", "t")])["."], gpt2_encoder([("Ġ", "t")])["Ġt"]
+        (13, 256)
+    """
+    pieces = [*CHARACTER_OF.values(), *(left + right for left, right in merges), "<|endoftext|>"]
+    return {piece: number for number, piece in enumerate(pieces)}
+
+
 def _of_another_place(
     place: Location,
     config: PretrainedConfig,
@@ -90,14 +103,38 @@ def _stored(place: Location) -> dict[str, bytes]:
 
 
 def _made(config: PretrainedConfig, places: Sequence[Location]) -> dict[str, bytes]:
-    """The files of the tokenizer that fairseq's dictionary tells of; empty where its pieces are in no place."""
-    tokenizer = fairseq_tokenizer(places, config.vocab_size, longest_input(config))
-    return {} if tokenizer is None else _saved(tokenizer)
-
-
-def _saved(tokenizer: PreTrainedTokenizerBase) -> dict[str, bytes]:
+    """The files of the tokenizer that fairseq's dictionary tells the ids of; empty where no place has its pieces."""
+    model, merges = _first(places, MODEL_FILE), _first(places, MERGES, "merges.txt")
+    if model is None and merges is None:
+        return {}
     with TemporaryDirectory() as folder:
-        return {Path(path).name: Path(path).read_bytes() for path in tokenizer.save_pretrained(folder)}
+        config.save_pretrained(folder)  # which says the class, and how long a row may be
+        files = {DICTIONARY: places[0].require(DICTIONARY), MODEL_FILE: model}
+        if merges is not None and model is None:
+            files |= {MERGES: merges, ENCODER: _first(places, ENCODER)}
+            if files[ENCODER] is None:
+                Path(folder, ENCODER).write_text(
+                    json.dumps(gpt2_encoder(read_merges(merges))), encoding="utf-8"
+                )
+        for name, path in files.items():
+            if path is not None:
+                Path(folder, name).write_bytes(path.read_bytes())
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        if len(tokenizer) != config.vocab_size:
+            raise TokenizerError(
+                given=f"{DICTIONARY} in {places[0]} with {len(tokenizer):,} symbols for a model with "
+                f"{config.vocab_size:,} rows",
+                expected="a symbol for each row: fairseq's four first ones, the lines of the file, <mask>",
+                hint="take the dictionary that the model was trained with, or leave the tokenizer out",
+            )
+        saved = tokenizer.save_pretrained(Path(folder, "saved"))
+        return {Path(path).name: Path(path).read_bytes() for path in saved}
+
+
+def _first(places: Sequence[Location], *names: str) -> Path | None:
+    """The first of the files that any of the places has."""
+    found = (place.path_of(name) for place in places for name in names)
+    return next((path for path in found if path is not None), None)
 
 
 def _write(file: BinaryIO, content: bytes) -> None:
