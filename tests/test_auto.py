@@ -120,6 +120,8 @@ def test_a_larger_checkpoint_is_run_by_torch_before_its_weights_are_looked_at(
         ({"dtype": "bfloat16"}, {"device": "auto"}),
         ({"low_cpu_mem_usage": True}, {"device": "auto"}),
         ({"attn_implementation": "sdpa"}, {"device": "auto"}),
+        ({"device_map": "auto"}, {"device": "auto"}),
+        ({"device_map": {"roberta": 0, "lm_head": 1}}, {"device": "auto"}),
     ):
         assert load_engine(tiny, "masked-lm", arguments=arguments) == "an engine"
         assert loaded[-2:] == ["torch", (tiny, "masked-lm", {**arguments, **where})]
@@ -128,6 +130,12 @@ def test_a_larger_checkpoint_is_run_by_torch_before_its_weights_are_looked_at(
     assert loaded[-1][2]["device"] == "cpu"
     load_engine(tiny, "masked-lm", arguments={"revision": "main"})
     assert loaded[-2:] == ["numpy", (tiny, "masked-lm", {"revision": "main"})]
+
+    monkeypatch.setattr(auto, "_installed", lambda framework: False)
+    load_engine(tiny, "masked-lm", arguments={"config": large, "device_map": "auto"})
+    assert loaded[-2:] == ["numpy", (tiny, "masked-lm", {"config": large})]
+    load_engine(tiny, "masked-lm", arguments={"device_map": {"roberta": 0, "lm_head": 1}})
+    assert loaded[-2] == "torch"  # whose absence the real one tells
 
 
 def test_numpy_engine_is_loaded_and_recognised(tiny: Path) -> None:

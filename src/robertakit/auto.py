@@ -31,6 +31,7 @@ __all__ = [
     "AutoModelForTextEncoding",
     "AutoModelForTokenClassification",
     "AutoModelWithLMHead",
+    "AUTOMATIC_MAPS",
     "ENGINES",
     "LARGEST_ON_NUMPY",
     "choose_engine",
@@ -51,7 +52,9 @@ LARGEST_ON_NUMPY = 8_000_000
 _FRAMEWORKS = {"np": "numpy", "pt": "torch", "tf": "tensorflow", "flax": "jax"}
 #: The dtypes that NumPy computes in, and what only PyTorch's loading has a use for.
 _OF_NUMPY = (None, "auto", "float32", "float64")
-_OF_TORCH = {"attn_implementation", "low_cpu_mem_usage"}
+_OF_TORCH = {"attn_implementation", "device_map", "low_cpu_mem_usage"}
+#: Device maps that leave the choice to the machine; the processor is where NumPy would be put.
+AUTOMATIC_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
 def device_name(device: object) -> str:
@@ -166,14 +169,18 @@ def load_engine(
         DependencyError: the engine's framework is not installed.
         InputError: the engine does not run on that device.
     """
-    dtype = arguments.get("dtype", arguments.get("torch_dtype"))
-    parameters = 0
-    if engine is None and framework is None and _installed("torch"):
-        if arguments.keys() & _OF_TORCH:
+    given = dict(arguments)
+    device_map, parameters = given.get("device_map"), 0
+    if engine is None and framework is None:
+        if isinstance(device_map, Mapping) or (given.keys() & _OF_TORCH and _installed("torch")):
             engine = "torch"
-        parameters = count_parameters(take_config(name_or_path, dict(arguments)), head)
+        elif _installed("torch"):
+            parameters = count_parameters(take_config(name_or_path, dict(given)), head)
+    dtype = given.get("dtype", given.get("torch_dtype"))
     name = choose_engine(engine, framework, device, dtype, parameters)
-    return _engine_class(name).from_pretrained(name_or_path, head, **arguments, **_place(name, device))
+    if name == "numpy" and isinstance(device_map, str) and device_map in AUTOMATIC_MAPS:
+        del given["device_map"]
+    return _engine_class(name).from_pretrained(name_or_path, head, **given, **_place(name, device))
 
 
 def _place(engine: str, device: object) -> dict[str, object]:
@@ -213,9 +220,10 @@ def engine_of(
             expected=f"its own, {listed(names)}" if names else "none",
         )
     if isinstance(model, Engine):
-        if device is not None and device_name(device) not in ("auto", model.limits.device):
+        where = model.limits.device
+        if device is not None and device_name(device) not in ("auto", where, where.removesuffix(":0")):
             raise ArgumentError(
-                given=f"device={device!r} with an engine on {model.limits.device!r}",
+                given=f"device={device!r} with an engine on {where!r}",
                 expected="the engine's own device, or none",
             )
         return model

@@ -79,8 +79,10 @@ def test_model_and_tokenizer_that_are_loaded(fill: FillMaskPipeline) -> None:
     assert again(TEXT) == fill(TEXT)
     again = pipeline(model=fill.model, tokenizer=fill.tokenizer)
     assert again(TEXT) == fill(TEXT)
-    again = FillMaskPipeline(model=fill.model, tokenizer=fill.tokenizer, top_k=2)
+    again = FillMaskPipeline(model=fill.model, tokenizer=fill.tokenizer, framework="np", device=-1, top_k=2)
     assert again(TEXT) == fill(TEXT)[:2]
+    with pytest.raises(InputError, match="device='cuda:0' for the NumPy engine"):
+        FillMaskPipeline(model=fill.model, tokenizer=fill.tokenizer, device=0)
     with pytest.raises(ArgumentError, match="already loaded, with no tokenizer"):
         pipeline("fill-mask", model=fill.engine)
     for useless in (
@@ -177,7 +179,16 @@ def test_model_kwargs_reach_the_loading(tiny: Path, tmp_path: Path) -> None:
         ({"feature_extractor": "x"}, ArgumentError, "tasks here are on text"),
         ({"trust_remote_code": True}, ArgumentError, "nothing that comes with a checkpoint is ever run"),
         ({"device": "cpu", "device_map": 0}, ArgumentError, "device twice"),
-        ({"device_map": {"a": 0, "b": 1}}, InputError, "never split"),
+        (
+            {"device_map": {"a": 0, "b": 1}, "device": 0},
+            ArgumentError,
+            "device='cuda:0' and device_map=.'a': 0",
+        ),
+        (
+            {"device_map": "auto", "model_kwargs": {"device_map": "sequential"}},
+            ArgumentError,
+            "device_map twice",
+        ),
         ({"device": 0, "engine": "numpy"}, InputError, "'cuda:0' for the NumPy engine"),
         ({"device": "a b"}, InputError, "device='a b'"),
         ({"engine": "abacus"}, InputError, "'abacus'; expected one of numpy, torch"),
@@ -218,8 +229,8 @@ def test_ways_to_name_the_processor(tiny: Path, device: dict[str, object]) -> No
     ("arguments", "device", "dtype"),
     [
         ({}, None, None),
-        ({"device_map": "auto"}, "auto", None),
         ({"device_map": "auto", "device": 1}, "cuda:1", None),
+        ({"device_map": {"roberta": 1, "lm_head": 1}}, "cuda:1", None),
         ({"model_kwargs": {"device_map": {"": "cuda:3"}}, "device": 3}, "cuda:3", None),
         ({"dtype": "auto"}, None, "auto"),
         ({"dtype": np.float16}, None, "float16"),
@@ -244,6 +255,23 @@ def test_what_the_engine_is_told(
     monkeypatch.setattr(sys.modules["robertakit.tasks.pipeline"], "load_engine", load_engine)
     pipeline("fill-mask", tiny, **arguments)
     assert (told["device"], told.get("dtype")) == (device, dtype)
+
+
+@pytest.mark.parametrize("device_map", ["auto", "sequential", {"roberta": 0, "lm_head": "cpu"}, {"": "disk"}])
+@pytest.mark.parametrize("in_kwargs", [False, True])
+def test_a_map_that_leaves_more_open_than_a_device_goes_to_the_loading(
+    tiny: Path, fill: FillMaskPipeline, monkeypatch: pytest.MonkeyPatch, device_map: object, in_kwargs: bool
+) -> None:
+    told: dict[str, object] = {}
+
+    def load_engine(name: str, head: str, *, arguments: dict[str, object], **choice: object) -> object:
+        told.update(choice, **arguments)
+        return fill.engine
+
+    monkeypatch.setattr(sys.modules["robertakit.tasks.pipeline"], "load_engine", load_engine)
+    given = {"device_map": device_map}
+    pipeline("fill-mask", tiny, **({"model_kwargs": given} if in_kwargs else given))
+    assert (told["device"], told["device_map"]) == (None, device_map)
 
 
 def test_where_a_checkpoint_is_concerns_model_and_tokenizer(
@@ -327,9 +355,14 @@ def test_torch_answers_in_the_reference_s_words(
     assert isinstance(torch_fill.model, torch.nn.Module)
     with pipeline("fill-mask", tiny, engine="torch", device=torch.device("cpu")) as again:
         assert again(TEXT) == torch_fill(TEXT)
+    for device_map in ("auto", {"roberta.embeddings": "cpu", "roberta": "cpu", "lm_head": "cpu"}):
+        with pipeline("fill-mask", tiny, device_map=device_map, engine="torch") as placed:
+            assert isinstance(placed.model, torch.nn.Module)
+            same_answers(placed(TEXT), fill(TEXT))
     with pipeline("fill-mask", tiny, device_map="auto") as placed:
-        assert isinstance(placed.model, torch.nn.Module)
-        same_answers(placed(TEXT), fill(TEXT))
+        assert placed.model.hf_device_map
+    with pipeline("fill-mask", tiny, device_map="auto", engine="numpy") as placed:
+        assert placed(TEXT) == fill(TEXT)
     with pipeline("fill-mask", tiny, torch_dtype=torch.float32) as narrow:
         assert not isinstance(narrow.model, torch.nn.Module)  # NumPy computes in float32 too
 

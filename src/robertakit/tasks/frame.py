@@ -67,6 +67,8 @@ class Pipeline(ABC, Generic[P, O, Kept]):
     Args:
         model: an engine, or a model that one can be made of: what ``pipeline()`` loads, or one of your own.
         tokenizer: the model's tokenizer.
+        framework: the model's own, ``"np"`` or ``"pt"``, where it is to be made sure.
+        device: where the model is moved; see ``pipeline()``.
         batch_size: most sequences of a batch, None for no bound but ``batch_tokens``. With 1, an iterator is
             read one text at a time.
         num_workers: threads that prepare the next texts while the engine runs; 0 prepares them in between.
@@ -90,12 +92,14 @@ class Pipeline(ABC, Generic[P, O, Kept]):
         model: object,
         tokenizer: PreTrainedTokenizerBase,
         *,
+        framework: str | None = None,
+        device: object = None,
         batch_size: int | None = None,
         num_workers: int | None = None,
         batch_tokens: int | None = None,
         **options: object,
     ) -> None:
-        self.engine, self.tokenizer = engine_of(model), tokenizer
+        self.engine, self.tokenizer = engine_of(model, framework=framework, device=device), tokenizer
         if self.engine.head.name != self.head:
             raise ArgumentError(
                 given=f"a model with the head {self.engine.head.name!r}",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from robertakit.architecture import HEADS
-from robertakit.auto import device_name, engine_of, load_engine
+from robertakit.auto import AUTOMATIC_MAPS, device_name, engine_of, load_engine
 from robertakit.configuration import AutoConfig, PretrainedConfig
 from robertakit.engine import Engine
 from robertakit.errors import ArgumentError, InputError, listed
@@ -68,8 +68,8 @@ def pipeline(
         token: access token for the Hub; True for the stored one.
         device: -1 or ``"cpu"``, an index of a GPU, a name such as ``"cuda:1"``, a ``torch.device``. By default the
             first GPU where PyTorch computes and there is one; a model that is already loaded stays where it is.
-        device_map: ``"auto"`` (PyTorch, and a GPU, where there are), a device, or ``{"": device}``; a model is never
-            split.
+        device_map: a device, or what PyTorch's ``from_pretrained`` takes: ``"auto"`` for the machine's GPUs, where
+            PyTorch is installed, or where each module goes.
         dtype: of the computation: a dtype or its name, float32 by default. NumPy computes in float32 and float64,
             PyTorch in bfloat16 and float16 too; ``"auto"`` is the dtype of the stored weights, which NumPy widens.
         trust_remote_code: None or False: nothing that comes with a checkpoint is ever run.
@@ -104,12 +104,9 @@ def pipeline(
         if other is not None:
             raise ArgumentError(given=f"a processor {other!r}", expected="None: the tasks here are on text")
     refuse_remote_code(trust_remote_code)
-    where_run = {
-        "engine": engine,
-        "framework": framework,
-        "device": _device(device, device_map, model_kwargs),
-    }
-    loading = _loading(config, revision, token, (dtype, torch_dtype), model_kwargs)
+    placed, device_map = _placed(device, device_map, model_kwargs)
+    where_run = {"engine": engine, "framework": framework, "device": placed}
+    loading = _loading(config, revision, token, (dtype, torch_dtype), device_map, model_kwargs)
     where = {name: loading[name] for name in WHERE if name in loading}
     if model is None:
         model = _embedded(
@@ -123,7 +120,8 @@ def pipeline(
         ready = _loaded(model, tokenizer, where_run, loading)
         read = _tokenizer(tokenizer, use_fast, where)
         kind = pipeline_class or _kind(task, lambda: ready.head.name)
-    return kind(
+    make: Callable[..., AnyPipeline] = kind
+    return make(
         ready, read, batch_size=batch_size, num_workers=num_workers, batch_tokens=batch_tokens, **options
     )
 
@@ -160,11 +158,23 @@ def _loaded(
     return engine
 
 
-def _device(device: object, device_map: object, model_kwargs: Mapping[str, object] | None) -> str | None:
-    """Return the one device that is asked for in up to three ways, ``"auto"``, or None."""
-    given = [device, _whole(device_map), _whole((model_kwargs or {}).get("device_map"))]
-    named = _agreed("device", *(device_name(d) for d in given if d is not None and d != "auto"))
-    return "auto" if named is None and "auto" in given else named
+def _placed(
+    device: object, device_map: object, model_kwargs: Mapping[str, object] | None
+) -> tuple[str | None, object]:
+    """Return the one device that is asked for in up to three ways, or None, and the map that leaves more open."""
+    maps = [_whole(given) for given in (device_map, (model_kwargs or {}).get("device_map"))]
+    open_maps = [m for m in maps if isinstance(m, Mapping) or (isinstance(m, str) and m in AUTOMATIC_MAPS)]
+    asked = _agreed("device_map", *open_maps)
+    devices = [device_name(d) for d in (device, *maps) if d is not None and d not in open_maps]
+    if isinstance(asked, Mapping) and devices:
+        raise ArgumentError(given=f"device={devices[0]!r} and device_map={asked!r}", expected="one of them")
+    return _agreed("device", *devices), None if devices else asked
+
+
+def _whole(device_map: object) -> object:
+    """Return the device of a map that leaves the model in one piece, any other map as it is."""
+    devices = set(device_map.values()) if isinstance(device_map, Mapping) else set()
+    return devices.pop() if len(devices) == 1 and "disk" not in devices else device_map
 
 
 def _loading(
@@ -172,6 +182,7 @@ def _loading(
     revision: str | None,
     token: str | bool | None,
     dtypes: tuple[object, object],
+    device_map: object,
     model_kwargs: Mapping[str, object] | None,
 ) -> dict[str, object]:
     """Return what the engine's loading is told: arguments of ``pipeline`` and ``model_kwargs``, which must agree."""
@@ -183,6 +194,7 @@ def _loading(
         "dtype": _agreed("dtype", *map(dtype_name, (*dtypes, *further_dtypes))),
         "revision": _agreed("revision", revision, further.pop("revision", None)),
         "token": _agreed("token", token, *further_tokens),
+        "device_map": device_map,
     }
     return {**{name: value for name, value in loading.items() if value is not None}, **further}
 
@@ -193,18 +205,6 @@ def _agreed(name: str, *values: T | None) -> T | None:
     if any(value != given[0] for value in given):
         raise ArgumentError(given=f"{name} twice, as {listed(map(repr, given))}", expected="one value")
     return given[0] if given else None
-
-
-def _whole(device_map: object) -> object:
-    """Return the device of a map that leaves the model in one piece."""
-    if not isinstance(device_map, Mapping):
-        return device_map
-    devices = set(device_map.values())
-    if len(devices) != 1:
-        raise InputError(
-            given=f"device_map={device_map!r}", expected="'auto' or one device: a model is never split"
-        )
-    return devices.pop()
 
 
 def _kind(task: str | None, head: Callable[[], str]) -> type[AnyPipeline]:

@@ -27,8 +27,8 @@ __all__ = ["Engine", "in_eval_mode"]
 
 _logger = logging.get_logger(__name__)
 
-#: Tokens of a batch: beyond these two cores gain nothing (measured: docs/decisions.md); an accelerator wants more.
-_TOKENS_ON_CPU, _TOKENS_ELSEWHERE = 1024, 16_384
+#: Tokens of a batch: beyond these a processor gains nothing (measured: docs/decisions.md); an accelerator wants more.
+_TOKENS_ON_CPU, _TOKENS_ELSEWHERE = 2048, 16_384
 
 
 class Engine(ModelEngine[RobertaPreTrainedModel]):
@@ -71,7 +71,8 @@ class Engine(ModelEngine[RobertaPreTrainedModel]):
         where, dtype = model.device, str(model.dtype).removeprefix("torch.")
         if where.type == "cpu" and dtype == "float16":
             logging.warning_once(
-                _logger, "float16 on a processor is slower than float32, often many times: take it on a GPU."
+                _logger,
+                "float16 on a processor is slower than float32, a third of its speed where measured: it is for GPUs.",
             )
         tokens = _TOKENS_ON_CPU if where.type == "cpu" else _TOKENS_ELSEWHERE
         super().__init__(
@@ -88,7 +89,9 @@ class Engine(ModelEngine[RobertaPreTrainedModel]):
     ) -> tuple[Self, Mapping[str, Sequence[str]]]:
         from robertakit import torch as family
 
-        device = str(arguments.pop("device", "auto"))
+        device: str | None = str(arguments.pop("device", "auto"))
+        if arguments.get("device_map") is not None and device == "auto":
+            device = None  # the map has put it where it is
         config = take_config(name_or_path, arguments)
         kind: object = getattr(family, model_class_name(config.model_type, head))
         load = cast(
