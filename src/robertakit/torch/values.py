@@ -46,18 +46,22 @@ def copy_into(target: Tensor, stored: StoredTensor) -> None:
         staged = torch.empty(target.shape, dtype=target.dtype, device="cpu")
         copy_into(staged, stored)
         target.copy_(staged)
-    elif source == target.dtype:
-        bits = target.view(torch.int16) if source == torch.bfloat16 else target
-        np.copyto(bits.numpy(), stored.bits.view(np.int16) if source == torch.bfloat16 else stored.bits)
     else:
-        flat, bits_in_order = target.view(-1), stored.bits.reshape(-1)
-        for start in range(0, flat.numel(), _CHUNK):
-            _convert(flat[start : start + _CHUNK], bits_in_order[start : start + _CHUNK], source)
+        flat, bits = target.view(-1), stored.bits.reshape(-1)
+        step = _MAPPED // bits.itemsize if source == target.dtype else _CHUNK
+        for start in range(0, flat.numel(), step):
+            _convert(flat[start : start + step], bits[start : start + step], source)
+            if (start + step) * bits.itemsize % _MAPPED == 0:
+                _let_go(bits)
 
 
 def _convert(target: Tensor, bits: NDArray[np.generic], source: torch.dtype) -> None:
-    """Write a chunk of values of another dtype."""
+    """Write a chunk of values."""
     half = source == torch.bfloat16
+    if source == target.dtype:
+        same = target.view(torch.int16) if half else target
+        np.copyto(same.numpy(), bits.view(np.int16) if half else bits)
+        return
     values = torch.tensor(bits.view(np.int16)).view(source) if half else torch.tensor(bits)
     target.copy_(values)
     if target.dtype == torch.float16 and int(target.isinf().sum()) != int(values.isinf().sum()):
