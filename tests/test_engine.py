@@ -277,6 +277,17 @@ def test_an_engine_gives_no_random_answers(checkpoint: Callable[..., Path], engi
         load_engine(folder, "RobertaForMaskedLM", engine=engine)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_pooler_that_was_never_trained_gives_nothing(golden: Path, engine: str) -> None:
+    runner = load_engine(golden / "checkpoints" / "mlm_safetensors", "model", engine=engine)
+    batch = Batch.from_encodings([Encoding([0, 5, 2])], 1)
+    assert len(runner.run(batch, ("last_hidden_state",))["last_hidden_state"]) == 3
+    with pytest.raises(
+        ArgumentError, match="outputs pooler_output of 'model'; expected some of last_hidden_state"
+    ):
+        runner.run(batch, ("pooler_output",))
+
+
 class Words:
     """A model that is no tensor's: it knows how many words each sequence has."""
 

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, Self, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from robertakit.architecture import Head
+from robertakit.architecture import Head, heads_with
 from robertakit.batch import Batch, check_ids
 from robertakit.checkpoints.comparison import refuse_untrained
 from robertakit.configuration import PretrainedConfig
@@ -133,6 +133,8 @@ class ModelEngine(ABC, Generic[M]):
         """
         engine, report = cls._load(name_or_path, head, **arguments)
         refuse_untrained(report, name_or_path, engine.head.name)
+        if any(heads_with(name) == ("pooler",) for name in report["missing_keys"]):
+            engine._known.discard("pooler_output")  # of a bare model, which is of use without
         engine._recipe = partial(cls.from_pretrained, name_or_path, head, **arguments)
         return engine
 
