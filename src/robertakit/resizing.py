@@ -111,7 +111,7 @@ def heads_to_prune(
         asked: layer -> heads.
 
     Raises:
-        ArgumentError: no such layer or head, or no head would be left.
+        ArgumentError: no such layer or head.
 
     Example:
         >>> from robertakit import RobertaConfig
@@ -129,10 +129,6 @@ def heads_to_prune(
                 expected=f"layers from 0 to {layers - 1} and heads from 0 to {heads - 1}",
             )
         before = set(gone.get(layer, ()))
-        if len(before | wanted) == heads:
-            raise ArgumentError(
-                given=f"all {heads} heads of layer {layer}", expected="at least one head that is left"
-            )
         if wanted - before:
             now[layer], gone[layer] = sorted(wanted - before), sorted(before | wanted)
     return now, gone

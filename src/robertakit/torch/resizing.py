@@ -45,7 +45,7 @@ def resize_token_embeddings(
     size = vocabulary_size(config, embeddings.num_embeddings, new_num_tokens, pad_to_multiple_of)
     if size == embeddings.num_embeddings:
         return size
-    seed = drawn_seed()
+    seed = drawn_seed() if size > embeddings.num_embeddings else 0
     parameters = {"embeddings.weight": embeddings.weight}
     if decoder is not None:
         parameters |= {f"decoder.{name}": parameter for name, parameter in decoder.named_parameters()}
