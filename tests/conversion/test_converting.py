@@ -128,6 +128,22 @@ def test_heads(saved: Saved, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize(
+    ("named", "written"),
+    [
+        (["CamembertForMaskedLM"], "CamembertForMaskedLM"),
+        (["TFRobertaForMaskedLM"], "RobertaForMaskedLM"),
+        (["Unheard", "RobertaForMaskedLM"], "RobertaForMaskedLM"),
+        (None, "RobertaForMaskedLM"),
+    ],
+)
+def test_the_class_that_the_configuration_names(
+    saved: Saved, tmp_path: Path, named: list[str] | None, written: str
+) -> None:
+    done = convert_checkpoint(saved("masked-lm", architectures=named), tmp_path / "out")
+    assert done.architecture == written
+
+
 def test_shards(saved: Saved, tmp_path: Path) -> None:
     done = convert_checkpoint(saved("masked-lm"), tmp_path / "out", max_shard_size="4KB")
     shards = [name for name in done.written if name.startswith("model-")]

@@ -82,7 +82,7 @@ def compared(original: Content, files: Mapping[str, Path], target: Path) -> Agre
         raise _disagreement(f"the source and what was written for '{target}' do not both have {other}")
     if others := _other_fields(original.config, written.config):
         raise _disagreement(f"the configuration written for '{target}' has another {listed(others)}")
-    errors = {name: largest_error(original.tensors[name], tensor) for name, tensor in stored.items()}
+    errors = {name: largest_error(original.tensors[name], x) for name, x in written.tensors.items()}
     if wrong := [name for name, error in errors.items() if error > _ROUNDED_TWICE]:
         raise _disagreement(f"{len(wrong)} tensors written for '{target}' have other values: {listed(wrong)}")
     lengths = tuple(length for length in LENGTHS if length <= longest_input(original.config))
@@ -95,7 +95,7 @@ def compared(original: Content, files: Mapping[str, Path], target: Path) -> Agre
     outputs = _changes(before, _outputs(written, lengths))
     bounds = dict.fromkeys(outputs, _SUMMATION * ROUNDING["F32"][0])
     if any(errors.values()):
-        units = {name: ROUNDING[stored[name].dtype][0] for name, error in errors.items() if error}
+        units = {name: ROUNDING[written.tensors[name].dtype][0] for name, error in errors.items() if error}
         noises = [_changes(before, _outputs(_noisy(original, units, seed), lengths)) for seed in _SEEDS]
         bounds = {
             name: bound + _ROUNDING * max(noise[name] for noise in noises) for name, bound in bounds.items()

@@ -4,10 +4,11 @@ import copy
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from robertakit.architecture import model_class_name
+from robertakit.architecture import head_named, model_class_name
 from robertakit.checkpoints.loading import open_saved
 from robertakit.checkpoints.rounding import DTYPES, rounded
 from robertakit.checkpoints.saving import obsolete_weights, save_weights
@@ -126,7 +127,7 @@ def convert_checkpoint(
     }
     dtypes = Counter(tensor.dtype for tensor in tensors.values())
     config = copy.deepcopy(original.config)
-    config.architectures = [model_class_name(config.model_type, original.head)]
+    config.architectures = [_class_name(original)]
     if len(dtypes) == 1:
         config.dtype = next(name for name, stored_as in DTYPES.items() if stored_as in dtypes)
     agreements: list[Agreement] = []
@@ -150,6 +151,15 @@ def convert_checkpoint(
         agreement=agreements[0],
         notes=[*original.notes, *notes],
     )
+
+
+def _class_name(content: Content) -> str:
+    """The class that the configuration names for this head, CamemBERT's too, or else ours; never a framework's."""
+    for name in content.config.architectures or ():
+        with suppress(ArgumentError):
+            if head_named(name) == content.head and not name.startswith(("TF", "Flax")):
+                return name
+    return model_class_name(content.config.model_type, content.head)
 
 
 def _refuse_to_replace(target: Path, others: Mapping[str, Writer], force: bool) -> None:
