@@ -12,7 +12,7 @@ from robertakit.errors import ConfigError, CorruptFile, NotFound
 from robertakit.fairseq_settings import fairseq_fields, fairseq_model
 
 SETTINGS = {
-    "encoder_layers": 3,
+    "encoder_layers": 2,
     "encoder_embed_dim": 8,
     "encoder_ffn_embed_dim": 12,
     "encoder_attention_heads": 2,
@@ -55,7 +55,7 @@ def test_settings_become_fields(saved: Callable[..., Path], state: dict[str, obj
     config = RobertaConfig.from_pretrained(saved(**state))
     assert config.to_diff_dict() == {
         **RobertaConfig(
-            vocab_size=11, hidden_size=8, num_hidden_layers=3, num_attention_heads=2, intermediate_size=12,
+            vocab_size=11, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12,
             hidden_act="relu", hidden_dropout_prob=0.2, attention_probs_dropout_prob=0.3, classifier_dropout=0.4,
             max_position_embeddings=12, type_vocab_size=1, layer_norm_eps=1e-5,
             architectures=["RobertaForMaskedLM"],
@@ -93,7 +93,7 @@ def test_a_sentencepiece_model_makes_it_an_xlm_r(saved: Callable[..., Path]) -> 
 def test_the_file_may_be_named_itself_and_a_config_json_wins(saved: Callable[..., Path]) -> None:
     folder = saved(args=argparse.Namespace(**SETTINGS))
     (folder / "model.pt").rename(folder / "checkpoint_best.pt")
-    assert AutoConfig.from_pretrained(folder / "checkpoint_best.pt").num_hidden_layers == 3
+    assert AutoConfig.from_pretrained(folder / "checkpoint_best.pt").num_hidden_layers == 2
     with pytest.raises(NotFound, match=r"config\.json"):
         AutoConfig.from_pretrained(folder)
     (folder / "checkpoint_best.pt").rename(folder / "model.pt")
@@ -112,6 +112,8 @@ def test_what_makes_no_roberta(saved: Callable[..., Path], tmp_path: Path) -> No
             AutoConfig.from_pretrained(saved(args=argparse.Namespace(**SETTINGS), model=tensors))
     with pytest.raises(ConfigError, match=r"hidden_size=7 and num_attention_heads=2"):
         AutoConfig.from_pretrained(saved(args=argparse.Namespace(**SETTINGS | {"encoder_embed_dim": 7})))
+    with pytest.raises(ConfigError, match="encoder_layers=1000000000 and 2 tensors"):
+        AutoConfig.from_pretrained(saved(args=argparse.Namespace(**SETTINGS | {"encoder_layers": 10**9})))
     with pytest.raises(ConfigError, match="num_hidden_layers='three'"):
         AutoConfig.from_pretrained(saved(args=argparse.Namespace(**SETTINGS | {"encoder_layers": "three"})))
     for state in ({}, {"args": None, "model": 1}):

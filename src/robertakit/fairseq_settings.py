@@ -75,11 +75,14 @@ def fairseq_fields(path: Path, *, sentencepiece: bool) -> dict[str, object]:
             expected="the settings of a RoBERTa as fairseq saves them",
             hint="add the model's config.json",
         )
-    layers = settings["encoder_layers"]
-    if isinstance(layers, int) and layers > len(model):
-        raise ConfigError(given=f"'{path}' with encoder_layers={layers} and {len(model)} tensors", expected="16 a layer")
     family = "XLMRoberta" if sentencepiece else "Roberta"
     tables = _tables(model, path)
+    layers = settings["encoder_layers"]
+    if isinstance(layers, int) and layers > len(model):
+        raise ConfigError(
+            given=f"'{path}' with encoder_layers={layers} and {len(model)} tensors",
+            expected="12 or more a layer",
+        )
     head = "SequenceClassification" if "num_labels" in tables else "MaskedLM"
     activation = settings.get("activation_fn", "gelu")
     return {

@@ -467,7 +467,8 @@ def read_fields(location: Location) -> dict[str, object]:
 
 
 def _fairseq_fields(location: Location) -> dict[str, object] | None:
-    from robertakit.fairseq_settings import FAIRSEQ_FILE, fairseq_fields  # here: most places have a config.json
+    # Imported here: most places have a config.json.
+    from robertakit.fairseq_settings import FAIRSEQ_FILE, fairseq_fields
 
     named = location.filename if location.filename and location.filename.endswith(".pt") else None
     path = location.path_of(named or FAIRSEQ_FILE)

@@ -31,7 +31,8 @@ def load(name_or_path: str | os.PathLike[str], head: str, **kwargs: object) -> M
         name_or_path: folder, or name on the Hub.
         head: a head ("masked-lm") or a documented class name ("RobertaForMaskedLM").
         **kwargs: arguments of ``from_pretrained``: ``dtype``, ``strict``, ``ignore_mismatched_sizes``,
-            ``use_safetensors``, ``variant``, ``from_tf``, ``from_flax``, where to look, and fields of the configuration.
+            ``use_safetensors``, ``variant``, ``from_tf``, ``from_flax``, where to look, and fields of the
+            configuration.
 
     Example:
         >>> import tempfile

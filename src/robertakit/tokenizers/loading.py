@@ -125,7 +125,7 @@ def load(
     return tokenizer
 
 
-def model_fields(place: Location) -> dict[str, Value]:
+def model_fields(place: Location) -> dict[str, object]:
     """The fields of the model's configuration, those in a fairseq checkpoint included; empty where there is none."""
     found = read_optional(place, "config.json")
     if found or place.path_of(DICTIONARY) is None or place.path_of(FAIRSEQ_FILE) is None:
