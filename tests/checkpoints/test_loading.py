@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from robertakit import AutoConfig, RobertaConfig, XLMRobertaConfig
 from robertakit.architecture import initial_weights, parameters
@@ -152,6 +153,21 @@ def test_trap_17_a_copy_that_differs_is_announced(
     assert np.array_equal(weights[name].read(), values[name])
     assert "lm_head.decoder.weight is stored with other values" in caplog.text
     assert "tie_word_embeddings=False" in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_trap_17_of_two_biases_the_decoders_counts(
+    tmp_path: Path, config: RobertaConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """transformers 5 trains it apart from `lm_head.bias` where the matrix is untied, and adds the decoder's."""
+    config.tie_word_embeddings = False
+    values = {**initial_weights(config, "masked-lm", 1), "lm_head.decoder.bias": np.ones(11, np.float32)}
+    save_file(values, tmp_path / "model.safetensors")
+    weights, info = load_weights(tmp_path, config, "masked-lm")
+    assert np.array_equal(weights["lm_head.bias"].read(), np.ones(11))
+    assert "lm_head.bias is stored with other values than lm_head.decoder.bias" in caplog.text
+    assert "tie_word_embeddings" not in caplog.text
+    assert not info.missing_keys
     assert len(caplog.records) == 1
 
 

@@ -149,7 +149,7 @@ def test_trap_17_one_copy_of_what_is_tied_is_saved(tmp_path: Path, config: Rober
     config.tie_word_embeddings = False
     save_weights(tmp_path, values, config_json=config.to_json_string())
     tensors, _ = read_safetensors(tmp_path / "model.safetensors")
-    assert set(values) - set(tensors) == {"lm_head.decoder.bias"}
+    assert set(values) == set(tensors), "transformers 5 unties the bias with the matrix, and looks for both"
 
 
 def test_earlier_weights_go_and_all_else_stays(tmp_path: Path, config: RobertaConfig) -> None:

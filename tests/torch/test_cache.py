@@ -21,6 +21,15 @@ def test_an_empty_one_is_the_start():
     assert DynamicCache().to_legacy_cache() == ()
 
 
+def test_what_another_cache_leaves_out_is_left_out():
+    """transformers writes None for a cross-attention that is not there, and for a layer that holds nothing yet."""
+    key, value = torch.rand(2, 3, 4, 5), torch.rand(2, 3, 4, 5)
+    cache = DynamicCache.from_legacy_cache(((key, value, None, None), (key, value, None, None)))
+    assert [len(layer) for layer in cache] == [2, 2]
+    assert cache.cross(0) is None
+    assert DynamicCache.from_legacy_cache(((None, None), (None, None))).get_seq_length() == 0
+
+
 def test_rows_are_reordered_for_beams(models):
     model = models.build("causal-lm", is_decoder=True, add_cross_attention=True)
     ids = models.ragged("causal-lm", (6, 6, 6))["input_ids"]

@@ -70,7 +70,7 @@ class Comparison:
         harmless: of these, the ones of another known head or of a pooler that is not asked for.
         misshapen: the model's name -> what is wrong with the stored tensor, in words.
         buffers: stored names of buffers that carry no trained value.
-        overruled: tied copies that are stored with other values than what they are tied to, and that tensor.
+        overruled: where two tied tensors are stored and differ, the one that does not count -> the one that does.
         wrapper: prefix in front of all names that a wrapper left, for example ``"module."``.
         prefix: what stands in the table before the names that checkpoints use.
     """
@@ -91,11 +91,15 @@ class Comparison:
         return name.removeprefix(self.prefix).removeprefix(BACKBONE_PREFIX)
 
     def disagreements(self) -> list[str]:
-        """Return a sentence for each tied copy that is overruled."""
+        """Return a sentence for each tensor that is overruled."""
         return [
-            f"{copy} is stored with other values than {source}, which takes its place; "
-            "if they were trained apart, set tie_word_embeddings=False"
-            for copy, source in self.overruled.items()
+            f"{loser} is stored with other values than {winner}, which takes its place"
+            + (
+                "; if they were trained apart, set tie_word_embeddings=False"
+                if self.table[loser].tied_to
+                else ""
+            )
+            for loser, winner in self.overruled.items()
         ]
 
     def info(self) -> LoadingInfo:
@@ -219,13 +223,22 @@ def compare(
 
 
 def _settle_ties(result: Comparison) -> None:
-    """A tied copy stands in for a source that is not stored; a source makes its copy superfluous."""
+    """A tied copy stands in for a source that is not stored; a source makes its copy superfluous.
+
+    Where both are stored and differ, a matrix's source counts, and a bias's copy: nothing in a configuration unties the
+    decoder's bias, but transformers 5 trains it apart where the matrix is untied, and the decoder's computes.
+    """
     for name, parameter in result.table.items():
         source = parameter.tied_to
         if source is not None:
             copy = result.found.pop(name, None)
             if copy is not None and source in result.found:
-                if not agree(copy, result.found[source]):
+                if agree(copy, result.found[source]):
+                    continue
+                if parameter.kind == "bias":
+                    result.found[source] = copy
+                    result.overruled[source] = name
+                else:
                     result.overruled[name] = source
             elif copy is not None and source not in result.misshapen:
                 result.found[source] = copy

@@ -80,6 +80,7 @@ def save_weights(
     tensors = {name: as_stored(value) for name, value in weights.items()}
     for copy in tied_copies(tensors, config_json):
         del tensors[copy]
+    tensors |= _untied_biases(tensors, config_json)
     shards = _shards(tensors, bytes_of(max_shard_size))
     # One config.json stands beside several variants, so only the plain weights and it are a pair with an id.
     paired = config_json is not None and variant is None
@@ -135,6 +136,14 @@ def tied_copies(tensors: Mapping[str, StoredTensor], config_json: str | None) ->
         ):
             copies.append(row.name)
     return copies
+
+
+def _untied_biases(tensors: Mapping[str, StoredTensor], config_json: str | None) -> dict[str, StoredTensor]:
+    """Return the decoder's bias where its matrix is untied: transformers 5 then looks for a bias of its own."""
+    if config_json is None or json.loads(config_json).get("tie_word_embeddings", True):
+        return {}
+    biases = {row.name: row.tied_to for row in ROWS if row.tied_to and row.kind == "bias"}
+    return {name: tensors[source] for name, source in biases.items() if source in tensors}
 
 
 def _shards(tensors: Mapping[str, StoredTensor], limit: int) -> list[list[str]]:

@@ -41,10 +41,18 @@ class DynamicCache:
         self._layers: list[tuple[Tensor, ...]] = []
 
     @classmethod
-    def from_legacy_cache(cls, past_key_values: Sequence[Sequence[Tensor]] | None = None) -> "DynamicCache":
-        """Take the documented tuples; their tensors are shared, and never changed."""
+    def from_legacy_cache(
+        cls, past_key_values: Sequence[Sequence[Tensor | None]] | None = None
+    ) -> "DynamicCache":
+        """Take the documented tuples; their tensors are shared, and never changed.
+
+        transformers' own caches put None where nothing is kept (yet), such as for a cross-attention that is not there.
+        """
         cache = cls()
-        for layer in past_key_values or ():
+        for given in past_key_values or ():
+            layer = [tensor for tensor in given if tensor is not None]
+            if given and not layer:
+                continue
             if len(layer) not in (2, 4) or any(tensor.dim() != 4 for tensor in layer):
                 raise ArgumentError(
                     given=f"past_key_values with {[tuple(tensor.shape) for tensor in layer]} for a layer",
