@@ -1,4 +1,4 @@
-"""Where the parts of a model go: devices and maps of them. Several devices: `test_peers_training.py`, with accelerate."""
+"""Where the parts of a model go: devices, and maps of them. Several devices: `test_peers_training.py`."""
 
 import sys
 
