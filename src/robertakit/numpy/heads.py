@@ -91,7 +91,7 @@ class RobertaModel(PreTrainedModel[BaseModelOutputWithPoolingAndCrossAttentions[
         (1, 3, 12)
     """
 
-    output_class = BaseModelOutputWithPoolingAndCrossAttentions
+    output_class = BaseModelOutputWithPoolingAndCrossAttentions[Array]
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class RobertaModel(PreTrainedModel[BaseModelOutputWithPoolingAndCrossAttentions[
 class RobertaForCausalLM(PreTrainedModel[CausalLMOutputWithCrossAttentions[Array]]):
     """Predicts the next token; with ``is_decoder`` a token sees only those before it."""
 
-    output_class = CausalLMOutputWithCrossAttentions
+    output_class = CausalLMOutputWithCrossAttentions[Array]
 
     def forward(
         self,
@@ -179,7 +179,7 @@ class RobertaForCausalLM(PreTrainedModel[CausalLMOutputWithCrossAttentions[Array
 class RobertaForMaskedLM(PreTrainedModel[MaskedLMOutput[Array]]):
     """Predicts masked words."""
 
-    output_class = MaskedLMOutput
+    output_class = MaskedLMOutput[Array]
 
     def forward(
         self,
@@ -243,7 +243,7 @@ class _Classifier(PreTrainedModel[OutputT]):
 class RobertaForSequenceClassification(_Classifier[SequenceClassifierOutput[Array]]):
     """Classes of a text, or numbers (regression), from its first token."""
 
-    output_class = SequenceClassifierOutput
+    output_class = SequenceClassifierOutput[Array]
 
     def forward(
         self,
@@ -272,7 +272,7 @@ class RobertaForSequenceClassification(_Classifier[SequenceClassifierOutput[Arra
 class RobertaForMultipleChoice(_Classifier[MultipleChoiceModelOutput[Array]]):
     """The best of several choices: inputs are (B, choices, L)."""
 
-    output_class = MultipleChoiceModelOutput
+    output_class = MultipleChoiceModelOutput[Array]
 
     def forward(
         self,
@@ -311,7 +311,7 @@ class RobertaForMultipleChoice(_Classifier[MultipleChoiceModelOutput[Array]]):
 class RobertaForTokenClassification(_Classifier[TokenClassifierOutput[Array]]):
     """A class for each token."""
 
-    output_class = TokenClassifierOutput
+    output_class = TokenClassifierOutput[Array]
 
     def forward(
         self,
@@ -340,7 +340,7 @@ class RobertaForTokenClassification(_Classifier[TokenClassifierOutput[Array]]):
 class RobertaForQuestionAnswering(_Classifier[QuestionAnsweringModelOutput[Array]]):
     """Where in the text the answer starts and ends."""
 
-    output_class = QuestionAnsweringModelOutput
+    output_class = QuestionAnsweringModelOutput[Array]
 
     def forward(
         self,
