@@ -149,6 +149,7 @@ TESTED_BY = {
     "torch/loading.py": "torch/test_pretrained_loading.py",
     "torch/loading_arguments.py": "torch/test_pretrained_loading.py",
     "torch/module_methods.py": "torch/test_pretrained_methods.py",
+    "torch/resizing.py": "torch/test_pretrained_changing.py",
     "torch/saving.py": "torch/test_pretrained.py",
     "torch/sharing.py": "torch/test_pretrained_loading.py",
     "torch/values.py": "torch/test_pretrained_loading.py",

@@ -42,7 +42,13 @@ class Placement:
     def finish(self, model: nn.Module, skip_keys: str) -> None:
         """Let a model whose tensors are in place run on its devices; note them as `hf_device_map`."""
         devices = {str(device) for device in self.devices.values()}
-        if len(devices) > 1 or "disk" in devices:
+        if devices == {"disk"}:
+            found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+            _accelerate().disk_offload(
+                model, self.offload_folder, execution_device=found or torch.device("cpu"),
+                offload_buffers=self.offload_buffers,
+            )  # fmt: skip
+        elif len(devices) > 1:
             _accelerate().dispatch_model(
                 model, _spelled_out(model, self.devices), offload_dir=self.offload_folder,
                 offload_buffers=self.offload_buffers, skip_keys=skip_keys,
