@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, load_model, save_model
 from torch import nn
 
 from robertakit import RobertaConfig
@@ -113,6 +114,21 @@ def test_a_model_inside_a_plain_module_takes_old_state_dicts_too(tiny):
     module = Around()
     module.load_state_dict(state)
     assert equal(module.inner, source.inner)
+
+
+def test_one_name_of_what_is_tied_is_enough_and_safetensors_own_loading_agrees(tiny, tmp_path):
+    """`safetensors.torch.load_model`, and so accelerate's `load_state`, wants to be told of the names left out."""
+    model = RobertaForMaskedLM(tiny())
+    save_model(model, tmp_path / "model.safetensors")
+    other = RobertaForMaskedLM(tiny())
+    assert load_model(other, tmp_path / "model.safetensors") == (set(), [])
+    stored = load_file(tmp_path / "model.safetensors")
+    left_out = set(model.state_dict()) - set(stored)
+    assert len(left_out) == 2
+    assert RobertaForMaskedLM(tiny()).load_state_dict(stored) == ([], [])
+    found = RobertaForMaskedLM(tiny()).load_state_dict(stored, strict=False)
+    assert set(found.missing_keys) == left_out
+    assert all(torch.equal(a, b) for a, b in zip(other.parameters(), model.parameters(), strict=True))
 
 
 def test_a_given_state_dict_is_loaded_in_place_of_the_files(masked_lm):

@@ -10,6 +10,7 @@ from typing import ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _IncompatibleKeys
 
 from robertakit.architecture import HEADS, ROWS
 from robertakit.checkpoints import save_weights
@@ -23,7 +24,7 @@ from robertakit.torch.contents import contents_of, head_of
 from robertakit.torch.loading import Loadable
 from robertakit.torch.loading_arguments import dtype_named, one_dtype
 from robertakit.torch.saving import config_to_save, generation_file, refuse_other_formats, tensors_to_save
-from robertakit.torch.sharing import settle_names, share, share_again, shared_places
+from robertakit.torch.sharing import absent_names, settle_names, share, share_again, shared_places
 from robertakit.torch.values import as_stored
 
 __all__ = ["PreTrainedModel", "RobertaPreTrainedModel", "as_part", "dtype_named"]
@@ -134,6 +135,17 @@ class PreTrainedModel(Loadable, PushToHub):
         self.__dict__["_shared"] = shared_places(self)
         take = cast(Callable[..., None], super()._load_from_state_dict)
         take(state_dict, prefix, *rest)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, object], strict: bool = True, assign: bool = False
+    ) -> _IncompatibleKeys:
+        """As PyTorch's; one name of a shared tensor is enough. The others count as missing where nobody is strict."""
+        absent = absent_names(state_dict, contents_of(self))
+        load = cast(Callable[..., _IncompatibleKeys], super().load_state_dict)
+        found = load(state_dict, strict=strict, assign=assign)
+        if not strict:  # safetensors.torch.load_model looks for them there
+            found.missing_keys.extend(absent)
+        return found
 
     @classmethod
     def from_config(

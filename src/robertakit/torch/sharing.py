@@ -1,6 +1,6 @@
 """Tensors that stand under several names: where they stand, and that they stay one whatever happens to a model."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,16 @@ from robertakit.architecture import canonical_name, is_known_leftover
 from robertakit.logging import get_logger
 from robertakit.torch.contents import Contents
 
-__all__ = ["holders", "put", "settle_names", "share", "share_again", "shared_places", "tie_decoder"]
+__all__ = [
+    "absent_names",
+    "holders",
+    "put",
+    "settle_names",
+    "share",
+    "share_again",
+    "shared_places",
+    "tie_decoder",
+]
 
 _logger = get_logger(__name__)
 
@@ -80,6 +89,15 @@ def settle_names(state_dict: dict[str, Tensor], prefix: str, contents: Contents)
             state_dict[copy] = state_dict[source]
         elif copy in state_dict:
             state_dict[source] = state_dict[copy]
+
+
+def absent_names(state_dict: Collection[str], contents: Contents) -> list[str]:
+    """Return the names of shared tensors that a state dict leaves out, since it has them under another."""
+    pairs = [(name, row.tied_to) for name, row in contents.table.items() if row.tied_to is not None]
+    return [
+        *(copy for copy, source in pairs if copy not in state_dict and source in state_dict),
+        *(source for copy, source in pairs if copy in state_dict and source not in state_dict),
+    ]
 
 
 @torch.no_grad()
