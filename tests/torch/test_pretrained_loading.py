@@ -96,10 +96,18 @@ def test_a_copy_with_other_values_is_told(tiny, caplog):
     model = RobertaForMaskedLM(tiny())
     state = {name: value.clone() for name, value in model.state_dict().items()}
     state["lm_head.decoder.weight"] += 1
+    state["lm_head.decoder.bias"] += 1
     words = state["roberta.embeddings.word_embeddings.weight"]
     model.load_state_dict(state)
     assert torch.equal(model.lm_head.decoder.weight, words)
+    assert torch.equal(model.lm_head.bias, state["lm_head.decoder.bias"])  # the one that computes
     assert "lm_head.decoder.weight has other values" in caplog.text
+    assert "lm_head.bias has other values" in caplog.text
+    loaded = RobertaForMaskedLM.from_pretrained(None, config=model.config, state_dict=state)
+    assert equal(loaded, model)
+    with torch.device("meta"):
+        empty = RobertaForMaskedLM(tiny())
+    empty.load_state_dict(empty.state_dict())
 
 
 def test_a_model_inside_a_plain_module_takes_old_state_dicts_too(tiny):

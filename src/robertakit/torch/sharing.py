@@ -63,8 +63,8 @@ def share_again(model: nn.Module, incompatible_keys: object) -> None:
 def settle_names(state_dict: dict[str, Tensor], prefix: str, contents: Contents) -> None:
     """Let a state dict of any release have the names that a model has today.
 
-    Old spellings get today's, position ids that nothing reads go, and a shared tensor stands under all its names, with
-    the values of the first.
+    Old spellings get today's, position ids that nothing reads go, and a shared tensor stands under all its names. Where
+    its values differ, those count that `checkpoints.comparison` takes: a matrix's first, a bias's last, which computes.
 
     Args:
         state_dict: changed.
@@ -82,13 +82,18 @@ def settle_names(state_dict: dict[str, Tensor], prefix: str, contents: Contents)
     for name, row in contents.table.items():
         if row.tied_to is None:
             continue
-        source, copy = prefix + row.tied_to, prefix + name
-        if source in state_dict:
-            if copy in state_dict and not torch.equal(state_dict[copy], state_dict[source]):
-                _logger.warning("%s has other values than %s, which takes its place.", copy, source)
-            state_dict[copy] = state_dict[source]
-        elif copy in state_dict:
-            state_dict[source] = state_dict[copy]
+        counts, other = prefix + row.tied_to, prefix + name
+        if counts not in state_dict or (row.kind == "bias" and other in state_dict):
+            counts, other = other, counts
+        if counts in state_dict:
+            if other in state_dict and _differ(state_dict[other], state_dict[counts]):
+                _logger.warning("%s has other values than %s, which takes its place.", other, counts)
+            state_dict[other] = state_dict[counts]
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    known = not (one.is_meta or other.is_meta) and one.data_ptr() != other.data_ptr()
+    return known and not torch.equal(one, other.to(one))
 
 
 def absent_names(state_dict: Collection[str], contents: Contents) -> list[str]:
