@@ -285,10 +285,11 @@ def test_a_model_is_pushed_with_its_card_and_comes_back(hub: StandIn) -> None:
     assert set(hub.at("me/model")) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
     assert len(hub.pushes) == 2
     fetched = RobertaForSequenceClassification.from_pretrained("me/model")
-    fetched.push_to_hub("me/classes", token=TOKEN, tags=["mine"])
+    fetched.add_model_tags("ours")
+    fetched.push_to_hub("me/classes", token=TOKEN, tags=["mine", "ours"])
     card = hub.at("me/classes")["README.md"].decode()
     assert "base_model: me/model" in card
-    assert "- mine\n" in card
+    assert "- ours\n- mine\n" in card
 
 
 def test_a_model_that_is_saved_is_pushed_with_what_was_saved(hub: StandIn, tmp_path: Path) -> None:

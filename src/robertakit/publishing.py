@@ -60,7 +60,7 @@ class PushToHub:
             token: access token; None and True mean ``HF_TOKEN`` or the stored one.
             revision: branch, made from the main one if it is not there; default the main one.
             create_pr: open a pull request in place of changing the branch.
-            tags: of the card.
+            tags: of the card, beside those that ``add_model_tags`` gave a model.
             use_temp_dir: None or True: the files are written into a temporary folder.
             use_auth_token: older name of ``token``.
             **saving: arguments of ``save_pretrained``, for example ``max_shard_size`` of a model.
@@ -188,7 +188,9 @@ class Publication:
             )
         there = frozenset(file.rfilename for file in found.siblings or ())
         message = (commit_message or f"Upload {type(source).__name__}", commit_description)
-        return cls(source, api, full, revision, create_pr, message, tuple(tags or ()), there)
+        of_model: Sequence[str] = getattr(source, "model_tags", None) or ()
+        wanted = tuple(dict.fromkeys([*of_model, *(tags or ())]))
+        return cls(source, api, full, revision, create_pr, message, wanted, there)
 
     def upload(self, folder: str | os.PathLike[str], names: Collection[str]) -> str:
         """Commit files of a folder, with the card where it is needed; return the commit's address.
