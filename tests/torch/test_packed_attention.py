@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from robertakit.errors import ArgumentError, BadShape
 from robertakit.torch import packed_attention as module
 from robertakit.torch.packed_attention import packed_attention
+from robertakit.torch.packed_calls import plan
 from robertakit.torch.relative_positions import relative_scores
 
 LENGTHS = [3, 7, 0, 3, 3, 1, 5]
@@ -255,6 +256,20 @@ def test_autocast_computes_in_its_type_and_returns_it(dropout):
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_a_backward_inside_autocast_stays_in_the_type_of_its_forward(dropout):
+    query, key, value, bounds = drawn(LENGTHS, dtype=torch.float32)
+    inputs = [x.requires_grad_() for x in (query, key, value)]
+    torch.manual_seed(0)
+    mixed = packed_attention(query, key, value, bounds, dropout)
+    arriving = torch.ones_like(mixed)
+    expected = torch.autograd.grad(mixed, inputs, arriving, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        gradients = torch.autograd.grad(mixed, inputs, arriving)
+    for got, right in zip(gradients, expected, strict=True):
+        assert torch.equal(got, right)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_shapes_pass_through_the_meta_device_and_fake_tensors(dropout):
     for mode, device in ((None, "meta"), (FakeTensorMode(), "cpu"), (FakeTensorMode(), "cuda")):
         with mode or torch.device(device):
@@ -265,15 +280,16 @@ def test_shapes_pass_through_the_meta_device_and_fake_tensors(dropout):
             assert (out.shape, out.device.type, out.dtype) == ((19, 2, 4), device, torch.float32)
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
 @pytest.mark.usefixtures("plans")
-def test_a_plan_made_in_inference_mode_serves_training():
-    query, key, value, bounds = drawn([9, 2, 8, 6])
-    with torch.inference_mode():
-        packed_attention(query, key, value, bounds)
-    packed = packed_attention(query, key, value.requires_grad_(), bounds)
-    expected = one_by_one(query, key, value, bounds)
-    of_packed, of_expected = (torch.autograd.grad(x.square().sum(), value)[0] for x in (packed, expected))
-    torch.testing.assert_close(of_packed, of_expected, rtol=0, atol=1e-13)
+def test_the_default_device_plays_no_part(dropout):
+    query, key, value, bounds = drawn([9, 2, 8, 7])
+    torch.manual_seed(0)
+    expected = packed_attention(query, key, value, bounds, dropout)
+    torch.manual_seed(0)
+    plan.cache_clear()
+    with torch.device("meta"):
+        assert torch.equal(packed_attention(query, key, value, bounds, dropout), expected)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from robertakit.torch import packed_attention as module
@@ -32,7 +33,7 @@ class Layer(nn.Module):
 def batches():
     """Three batches of other lengths and other numbers of sequences: (T, W) and bounds."""
     for lengths in ([5, 3, 3], [8, 1, 6, 6, 4], [20, 0, 2, 7]):
-        bounds = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+        bounds = torch.tensor([0, *lengths]).cumsum(0)
         yield torch.randn(sum(lengths), 8, requires_grad=True), bounds
 
 
@@ -113,6 +114,14 @@ def test_the_operator_keeps_what_pytorch_asks_of_one(dropout):
     arguments = (*inputs, torch.tensor([0, 4, 4, 9]), dropout, table, True, seed)
     results = torch.library.opcheck(operator.default, arguments)
     assert set(results.values()) == {"SUCCESS"}
+    # PyTorch's own checks do not see through functional transforms, which the backward is made of.
+    backward = torch.ops.robertakit.packed_attention_backward
+    arguments = (torch.randn(9, 2, 4), *(x.detach() if torch.is_tensor(x) else x for x in arguments))
+    real = backward(*arguments)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = backward(*(mode.from_tensor(x) if torch.is_tensor(x) else x for x in arguments))
+    for one, other in zip(real, fake, strict=True):
+        assert (one.shape, one.stride(), one.dtype) == (other.shape, other.stride(), other.dtype)
 
 
 def test_the_kernel_is_called_in_a_graph_that_knows_no_length(monkeypatch):
@@ -120,6 +129,7 @@ def test_the_kernel_is_called_in_a_graph_that_knows_no_length(monkeypatch):
     varlen = pytest.importorskip("torch.nn.attention.varlen")
 
     def kernel(query, key, value, bounds, bounds_of_keys, longest, longest_key):
+        assert bounds.dtype == bounds_of_keys.dtype == torch.int32
         return query * 2 + key * value + (bounds[-1] + bounds_of_keys[-1] + longest + longest_key)
 
     monkeypatch.setattr(varlen, "varlen_attn", kernel)

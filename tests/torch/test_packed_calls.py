@@ -60,6 +60,13 @@ def test_a_plan_is_made_once():
     assert plan((0, 3, 5), CPU) is plan((0, 3, 5), CPU)
 
 
+def test_a_plan_made_in_inference_serves_training():
+    plan.cache_clear()
+    with torch.inference_mode():
+        (call,) = plan((0, 6, 14), CPU, pick=True)
+    assert not any(x.is_inference() for x in (call.rows, call.places, call.keep))
+
+
 @pytest.mark.parametrize("wrong", [[1, 3], [0, 2], [0, 4], [0, 2, 1, 3], [3], [0]])
 def test_bounds_that_do_not_cover_the_tokens_are_refused(wrong):
     with pytest.raises(BadShape, match="cumulative_lengths"):

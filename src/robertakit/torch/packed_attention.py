@@ -75,7 +75,7 @@ def packed_attention(
     _check(query, key, value, cumulative_lengths, dropout, distances)
     if not dropout and distances is None and _fits_kernel(query, key, value):
         return _by_kernel(query, key, value, cumulative_lengths)
-    seed = torch.randint(2**62, ()) if dropout else None
+    seed = torch.randint(2**62, (), device="cpu") if dropout else None
     out: Tensor = torch.ops.robertakit.packed_attention(
         query, key, value, cumulative_lengths, float(dropout), distances, with_keys, seed
     )
@@ -190,7 +190,8 @@ class _Dropout:
         if weights.device.type != "cpu":
             return torch.empty_like(weights).bernoulli_(self._stay / 32768, generator=self._generator)
         # `bernoulli_` draws a number for each weight; one of 63 bits holds four times 15, in a fifth of the time.
-        drawn = torch.empty(-(-weights.numel() // 4), dtype=torch.int64).random_(generator=self._generator)
+        drawn = torch.empty(-(-weights.numel() // 4), dtype=torch.int64, device="cpu")
+        drawn.random_(generator=self._generator)
         bits = drawn.view(torch.int16)[: weights.numel()].view(weights.shape).bitwise_and_(32767)
         return bits.le_(self._stay - 1).to(weights.dtype)
 
@@ -227,17 +228,14 @@ def _forward(
     out = query.new_empty(query.shape)
     draws = None if seed is None else _Dropout(dropout, seed, query.device)
     fused = draws is None and distances is None
-    with torch.autocast(query.device.type, enabled=False):
-        for call in _calls(query, cumulative_lengths, fused):
-            q, k, v = (call.gather(x).transpose(1, 2) for x in (query, key, value))
-            if fused:
-                mixed = _fused(q, k, v, call.keep)
-            else:
-                weights = _weights(q, k, distances, keep=call.keep, with_keys=with_keys)
-                mixed = (
-                    weights @ v if draws is None else weights.mul_(draws.keep(weights)) @ (v / draws.share)
-                )
-            call.scatter(mixed.transpose(1, 2), out)
+    for call in _calls(query, cumulative_lengths, fused):
+        q, k, v = (call.gather(x).transpose(1, 2) for x in (query, key, value))
+        if fused:
+            mixed = _fused(q, k, v, call.keep)
+        else:
+            weights = _weights(q, k, distances, keep=call.keep, with_keys=with_keys)
+            mixed = weights @ v if draws is None else weights.mul_(draws.keep(weights)) @ (v / draws.share)
+        call.scatter(mixed.transpose(1, 2), out)
     return out
 
 
@@ -256,7 +254,7 @@ def _backward(
     of_table = query.new_zeros(0) if distances is None else torch.zeros_like(distances)
     draws = None if seed is None else _Dropout(dropout, seed, query.device)
     fused = draws is None and distances is None
-    with torch.autocast(query.device.type, enabled=False):
+    with torch.autocast(query.device.type, enabled=False):  # as in the forward, wherever backward() is called
         for call in _calls(query, cumulative_lengths, fused):
             taken = (call.gather(x).transpose(1, 2) for x in (query, key, value, gradient))
             q, k, v, arriving = taken

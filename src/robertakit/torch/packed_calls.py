@@ -119,8 +119,8 @@ def _padded(sequences: list[tuple[int, int]], device: torch.device) -> Call:
     """The call of these sequences (start, length), padded to the last."""
     n, longest = len(sequences), sequences[-1][1]
     with torch.inference_mode(False):  # what the plan keeps must serve a training step, too
-        starts, lengths = torch.tensor(sequences).unbind(1)
-        place = torch.arange(longest)
+        starts, lengths = torch.tensor(sequences, device="cpu").unbind(1)
+        place = torch.arange(longest, device="cpu")
         real = place < lengths[:, None]
         rows = (starts[:, None] + torch.where(real, place, 0)).flatten().to(device)
         if sequences[0][1] == longest:
