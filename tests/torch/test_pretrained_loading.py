@@ -347,6 +347,13 @@ def test_inside_a_device_context_the_model_is_on_the_device(masked_lm):
         assert equal(RobertaForMaskedLM.from_pretrained(masked_lm[0]), masked_lm[1])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_device_map_wins_over_the_context(masked_lm, dtype):
+    with torch.device("meta"):
+        model = RobertaForMaskedLM.from_pretrained(masked_lm[0], device_map="cpu", dtype=dtype)
+    assert equal(model, copy.deepcopy(masked_lm[1]).to(getattr(torch, dtype)))
+
+
 def test_the_default_dtype_is_the_one_that_new_models_have(tiny):
     torch.set_default_dtype(torch.float64)
     try:

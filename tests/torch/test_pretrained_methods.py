@@ -68,6 +68,11 @@ def test_what_other_libraries_read(tiny, head):
     assert model.dummy_inputs["input_ids"].shape == (3, 5)
 
 
+def test_a_model_without_weights_tells_the_defaults(tiny):
+    model = PreTrainedModel(tiny())
+    assert (model.device, model.dtype, model.num_parameters()) == (torch.device("cpu"), torch.float32, 0)
+
+
 def test_a_masks_two_forms_for_layers_of_ones_own(tiny):
     smallest = torch.finfo(torch.float32).min
     mask = torch.tensor([[1, 1, 0]])

@@ -31,12 +31,13 @@ class ModuleMethods(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.parameters()).device
+        return next((tensor.device for tensor in self.parameters()), torch.get_default_device())
 
     @property
     def dtype(self) -> torch.dtype:
         """What the weights are."""
-        return next(tensor.dtype for tensor in self.parameters() if tensor.is_floating_point())
+        dtypes = (tensor.dtype for tensor in self.parameters() if tensor.is_floating_point())
+        return next(dtypes, torch.get_default_dtype())
 
     @property
     def check_inputs(self) -> bool:

@@ -62,7 +62,8 @@ def _convert(target: Tensor, bits: NDArray[np.generic], source: torch.dtype) -> 
         same = target.view(torch.int16) if half else target
         np.copyto(same.numpy(), bits.view(np.int16) if half else bits)
         return
-    values = torch.tensor(bits.view(np.int16)).view(source) if half else torch.tensor(bits)
+    stored = torch.tensor(bits.view(np.int16) if half else bits, device="cpu")  # not a default device
+    values = stored.view(source)
     target.copy_(values)
     if target.dtype == torch.float16 and int(target.isinf().sum()) != int(values.isinf().sum()):
         raise TensorMismatch(
