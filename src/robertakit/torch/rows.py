@@ -37,8 +37,8 @@ class Rows:
 
     @property
     def cumulative_lengths(self) -> Tensor:
-        """(B + 1,) where each row's tokens begin among all real ones, and their number."""
-        lengths = self.real.sum(1)
+        """(B + 1,) where each row's tokens begin among all real ones, and their number; on the processor, which plans."""
+        lengths = self.real.sum(1).cpu()
         return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
 
     def gather(self, padded: Tensor) -> Tensor:
