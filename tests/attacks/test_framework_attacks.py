@@ -244,6 +244,124 @@ HDF5: dict[str, Callable[[Path], None]] = {
 }
 
 
+def small(root: bytes, tail: bytes) -> bytes:
+    """A file of its own: a superblock, the root's header at 96 with the given messages, and what follows."""
+    size = 96 + 16 + len(root) + len(tail)
+    start = b"\x89HDF\r\n\x1a\n" + bytes([0, 0, 0, 0, 0, 8, 8, 0]) + struct.pack("<HHI", 4, 16, 0)
+    entry = struct.pack("<QQII16x", 0, 96, 0, 0)
+    superblock = start + struct.pack("<4Q", 0, 2**64 - 1, size, 2**64 - 1) + entry
+    assert len(superblock) == 96
+    return superblock + struct.pack("<BxHII4x", 1, 1, 1, len(root)) + root + tail
+
+
+def symbols(tree: int, heap: int) -> bytes:
+    return struct.pack("<HHB3xQQ", 0x11, 16, 0, tree, heap)
+
+
+#: Where what follows the root's header begins, if it has one message of 24 bytes.
+TAIL = 96 + 16 + 24
+
+
+def heap(names: bytes) -> bytes:
+    return b"HEAP" + struct.pack("<B3x3Q", 0, len(names), 2**64 - 1, TAIL + 32) + names
+
+
+def trees(number: int) -> bytes:
+    """Nodes that lie over each other: each has 65,535 children, and the next node is the first of them."""
+    names = heap(b"a\0")
+    first = TAIL + len(names)
+    nodes = b"".join(
+        b"TREE" + struct.pack("<BBHQQQQ", 0, 1, 65535, 0, 0, 0, first + 40 * (each + 1))
+        for each in range(number)
+    )
+    return small(symbols(first, TAIL), names + nodes + bytes(16 * 65536))
+
+
+def tables(number: int) -> bytes:
+    """Tables of symbols that lie over each other."""
+    names = heap(b"a\0")
+    first = TAIL + len(names)
+    body = first + 32 + 16 * number
+    tree = b"TREE" + struct.pack("<BBHQQ", 0, 0, number, 0, 0)
+    tree += b"".join(struct.pack("<QQ", 0, body + 8 * each) for each in range(number)) + bytes(8)
+    table = b"SNOD" + struct.pack("<BxH", 1, 65535)
+    return small(symbols(first, TAIL), names + tree + table * number + bytes(40 * 65536))
+
+
+def names_over_names() -> bytes:
+    names = heap(b"a" * 60_000 + b"\0" * 8)
+    first = TAIL + len(names)
+    tree = b"TREE" + struct.pack("<BBHQQQQQ", 0, 0, 1, 0, 0, 0, first + 48, 0)
+    entries = b"".join(struct.pack("<QQII16x", 59_800 - each % 50, 0, 0, 0) for each in range(60_000))
+    return small(symbols(first, TAIL), names + tree + b"SNOD" + struct.pack("<BxH", 1, 60_000) + entries)
+
+
+def continued(number: int) -> bytes:
+    """Messages that say that more of them lie elsewhere, a step of eight bytes further each time."""
+    more = struct.pack("<HHB3x", 0x10, 16, 0)
+    return small(more + struct.pack("<QQ", TAIL, 24), b"".join(
+        more + struct.pack("<QQ", TAIL + 24 * (each + 1), 24) for each in range(number)
+    ))  # fmt: skip
+
+
+STEPS = "more than 100,000 nodes, names and messages"
+SOUND = small(b"", b"")
+CRAFTED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "trees over trees": (lambda: trees(20_000), STEPS),
+    "tables over tables": (lambda: tables(20_000), "outside its heap"),
+    "names over names": (names_over_names, STEPS),
+    "a header of nothing": (lambda: small(b"\0" * (8 << 20), b""), STEPS),
+    "a header that goes on for ever": (lambda: continued(200_000), STEPS),
+    "a header that goes on in itself": (
+        lambda: small(struct.pack("<HHB3xQQ", 0x10, 16, 0, 112, 24), b""),
+        "byte 112 twice",
+    ),
+    "a header beyond the file": (
+        lambda: small(struct.pack("<HHB3xQQ", 0x10, 16, 0, 2**63, 2**63), b""),
+        "no header at byte 9,223,372,036,854,775,808",
+    ),
+    "a message that leaves its header": (
+        lambda: small(struct.pack("<HHB3xQQ", 0x11, 24, 0, 0, 0), b""),
+        "whose messages leave it",
+    ),
+    "a root of no group": (lambda: small(struct.pack("<HHB3xQQ", 0, 16, 0, 0, 0), b""), "no HEAP"),
+    "a tree at the end of addresses": (lambda: small(symbols(2**64 - 4, TAIL), heap(b"a\0")), "no TREE"),
+    "a heap at the end of addresses": (lambda: small(symbols(TAIL, 2**64 - 4), b"TREE"), "no HEAP"),
+    "a heap of all memory": (
+        lambda: small(symbols(TAIL, TAIL), b"HEAP" + struct.pack("<B3x3Q", 0, 2**62, 2**64 - 1, 0)),
+        "names of 4,611,686,018,427,387,904 bytes",
+    ),
+    "a tree of chunks": (
+        lambda: small(symbols(TAIL + 34, TAIL), heap(b"a\0") + b"TREE\1" + bytes(60)),
+        "a tree of chunks",
+    ),
+    "a base elsewhere": (
+        lambda: SOUND.replace(struct.pack("<QQ", 0, 2**64 - 1), struct.pack("<QQ", 8, 0), 1),
+        "begins behind its beginning",
+    ),
+    "offsets of four bytes": (lambda: SOUND[:13] + b"\4" + SOUND[14:], "with addresses of 4 bytes"),
+    "superblock of the newest form": (lambda: SOUND[:8] + b"\3" + SOUND[9:], "superblock version 3"),
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_crafted_hdf5(attempt, tensorflow: Path, name: str) -> None:  # type: ignore[no-untyped-def]
+    make, words = CRAFTED[name]
+    (tensorflow / "tf_model.h5").write_bytes(make())
+    result = attempt(tensorflow)
+    hold(result)
+    assert words in result.text
+
+
+def test_a_crafted_file_is_refused_for_what_was_done_to_it(attempt, tensorflow: Path) -> None:  # type: ignore[no-untyped-def]
+    """What the crafted files begin with is sound: a group without members, which lacks all tensors."""
+    names = heap(b"a\0")
+    empty = b"TREE" + struct.pack("<BBHQQQ", 0, 0, 0, 0, 0, 0)
+    (tensorflow / "tf_model.h5").write_bytes(small(symbols(TAIL + len(names), TAIL), names + empty))
+    result = attempt(tensorflow)
+    assert (result.leaf, "it stores" in result.text or "missing" in result.text) == ("TensorMismatch", True)
+
+
 @pytest.mark.parametrize("name", HDF5)
 def test_hdf5_attack(attempt, tensorflow: Path, name: str) -> None:  # type: ignore[no-untyped-def]
     HDF5[name](tensorflow)

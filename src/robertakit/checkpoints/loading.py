@@ -1,7 +1,7 @@
 """From a place to the weights of one model: open, check that config and weights belong together, compare, report."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from robertakit.architecture import Head, Parameter, head_named, parameters
 from robertakit.checkpoints.comparison import LoadingInfo, compare
@@ -56,7 +56,6 @@ def load_weights(
 
     Raises:
         NotFound, CorruptFile, UnsupportedFormat: the files.
-        DependencyError: HDF5 needs the extra ``convert``.
         ArgumentError: ``use_safetensors`` and ``container`` contradict each other.
         TensorMismatch: missing, unexpected and misshapen tensors, all in one sentence.
 
@@ -117,6 +116,7 @@ def fit_weights(
     strict: bool = True,
     ignore_mismatched_sizes: bool = False,
     prefix: str = "",
+    pardoned: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> tuple[Weights, LoadingInfo]:
     """Compare stored weights with the tensors of a model; what fits, and the report.
 
@@ -128,11 +128,13 @@ def fit_weights(
         strict: as for ``load_weights``.
         ignore_mismatched_sizes: as for ``load_weights``.
         prefix: see ``compare``.
+        pardoned: regular expressions for missing and for unexpected names that are no fault.
 
     Raises:
         TensorMismatch: missing, unexpected and misshapen tensors, all in one sentence.
     """
     comparison = compare(table, stored, unwrap=not strict, prefix=prefix)
+    comparison.pardon(*pardoned)
     what = f"the checkpoint in {place} does not fit {model}"
     if strict:
         comparison.refuse(what, ignore_mismatched_sizes=ignore_mismatched_sizes)

@@ -117,7 +117,8 @@ class StoredTensor:
             )
         if self.dtype != "BF16":
             # aligned too: msgpack puts values anywhere, and not every reader of raw memory minds that
-            return np.require(bits, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+            with np.errstate(invalid="ignore"):  # a NaN of any kind stays one
+                return np.require(bits, dtype, ["C_CONTIGUOUS", "ALIGNED"])
         values = np.empty(bits.shape, np.float32 if dtype.itemsize <= 4 else dtype)
         flat, source = values.reshape(-1), np.ascontiguousarray(bits).reshape(-1)
         for start in range(0, flat.size, _CHUNK):

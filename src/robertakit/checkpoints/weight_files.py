@@ -144,7 +144,6 @@ def open_weights(
         NotFound: no weights, or a shard is missing.
         CorruptFile: a file contradicts itself or its index, or its shards come from different saves.
         UnsupportedFormat: a format that is not read, or a container that is used in ways that are not read.
-        DependencyError: HDF5, and h5py is not installed.
         ArgumentError: arguments that contradict each other.
     """
     tried = weight_names(use_safetensors=use_safetensors, variant=variant, container=container)

@@ -150,8 +150,7 @@ class PreTrainedModel(Generic[OutputT]):
             add_pooling_layer: whether the bare model has its pooler.
             use_safetensors: True for safetensors only, False for all but that, None for safetensors first.
             variant: for example ``"fp16"`` for ``model.fp16.safetensors``.
-            from_tf: TensorFlow's weights only, which need the extra ``convert``. They are taken without being asked
-                for where there are no others.
+            from_tf: TensorFlow's weights only. They are taken without being asked for where there are no others.
             from_flax: Flax's weights only; as ``from_tf``.
             seed: of a head that the checkpoint lacks.
             **kwargs: where to look (``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``subfolder``,
