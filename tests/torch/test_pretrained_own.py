@@ -463,6 +463,26 @@ def test_keywords_go_to_a_constructor_that_takes_any(masked_lm):
     )
 
 
+def test_a_class_may_say_what_is_no_fault(masked_lm, tmp_path, caplog):
+    class Lenient(Scored):
+        _keys_to_ignore_on_load_missing = [r"^recurrent\.", r"^norm\."]
+        _keys_to_ignore_on_load_unexpected = [r"lm_head\.dense", r"stray"]
+        _keys_to_ignore_on_save = ["offset"]
+
+    state = masked_lm[1].state_dict() | {"a.stray.weight": torch.zeros(2)}
+    model, report = Lenient.from_pretrained(masked_lm[0], state_dict=state, output_loading_info=True)
+    assert report["missing_keys"] == ["head.bias", "head.weight", "offset", "score.weight"]
+    assert report["unexpected_keys"] == ["lm_head.bias", "lm_head.decoder.bias", "lm_head.decoder.weight",
+                                         "lm_head.layer_norm.bias", "lm_head.layer_norm.weight"]  # fmt: skip
+    assert "recurrent" not in caplog.text
+    with pytest.raises(TensorMismatch, match=r"a\.stray\.weight"):
+        Scored.from_pretrained(masked_lm[0], state_dict=state)
+    model.save_pretrained(tmp_path / "own")
+    assert Lenient.from_pretrained(tmp_path / "own", output_loading_info=True)[1]["missing_keys"] == [
+        "offset"
+    ]
+
+
 def test_xlm_roberta_has_its_own_base(masked_lm):
     class Own(XLMRobertaPreTrainedModel):
         def __init__(self, config):

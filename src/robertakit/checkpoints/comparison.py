@@ -90,6 +90,14 @@ class Comparison:
         """Return a name of the table below the backbone, whatever the attribute is called that keeps it."""
         return name.removeprefix(self.prefix).removeprefix(BACKBONE_PREFIX)
 
+    def pardon(self, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+        """Leave out of the report what a class says is no fault: regular expressions that are found in names."""
+        self.missing = [name for name in self.missing if not any(re.search(p, name) for p in missing)]
+        self.unexpected = [
+            name for name in self.unexpected if not any(re.search(p, name) for p in unexpected)
+        ]
+        self.harmless = [name for name in self.harmless if name in self.unexpected]
+
     def disagreements(self) -> list[str]:
         """Return a sentence for each tensor that is overruled."""
         return [

@@ -47,6 +47,9 @@ class Loadable(Changeable):
     #: What accelerate leaves on one device, and what it does not move.
     _no_split_modules: ClassVar[list[str]] = ["RobertaEmbeddings", "RobertaLayer"]
     _skip_keys_device_placement: ClassVar[str] = "past_key_values"
+    #: Regular expressions for names that may lack in a checkpoint, and for such that a model need not have.
+    _keys_to_ignore_on_load_missing: ClassVar[list[str] | None] = None
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str] | None] = None
     _origin: Origin | None
 
     @property
@@ -200,6 +203,7 @@ class Loadable(Changeable):
         found, info = fit_weights(
             renamed(stored, key_mapping), contents.table, place=str(location or "state_dict"), model=cls.__name__,
             strict=strict, ignore_mismatched_sizes=ignore_mismatched_sizes, prefix=contents.prefix,
+            pardoned=(cls._keys_to_ignore_on_load_missing or (), cls._keys_to_ignore_on_load_unexpected or ()),
         )  # fmt: skip
         model.to(stored_dtype(known, found) if asked == "auto" else dtype_named(asked))
         placed = placement(

@@ -62,8 +62,6 @@ class PreTrainedModel(Loadable, PushToHub):
     #: Names of tensors that share another's values where the config says so; read by PEFT.
     _tied_weights_keys: ClassVar[list[str] | None] = None
     _keys_to_ignore_on_save: ClassVar[list[str] | None] = None
-    _keys_to_ignore_on_load_missing: ClassVar[list[str] | None] = None
-    _keys_to_ignore_on_load_unexpected: ClassVar[list[str] | None] = None
     is_parallelizable = False
     #: No `forward` takes the number of labels of several batches: a trainer divides by the steps it accumulates.
     accepts_loss_kwargs = False
@@ -104,7 +102,7 @@ class PreTrainedModel(Loadable, PushToHub):
         """End a constructor: weights get their initial values. A part of a larger model leaves that to it."""
         self.init_weights()
         if getattr(self.config, "gradient_checkpointing", False):  # as configurations of 2020 ask for it
-            self.gradient_checkpointing_enable()
+            self._set_checkpointing(True, {"use_reentrant": False})
 
     def init_weights(self) -> None:
         """Draw what has no value yet: by the architecture's table, and layers of one's own by `_init_weights`.

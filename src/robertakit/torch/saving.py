@@ -64,10 +64,7 @@ def tensors_to_save(model: nn.Module, state_dict: Mapping[str, Tensor] | None) -
     for name, row in contents.table.items():
         if row.tied_to in tensors:
             tensors.pop(name, None)
-    for (
-        name,
-        source,
-    ) in contents.ties.items():  # a bias has no switch in the config: the one that computes is saved
+    for name, source in contents.ties.items():  # a bias has no switch in the config: what computes is saved
         if name in tensors and source in tensors and tensors[name].dim() == 1:
             tensors[source] = tensors.pop(name)
     if lacking := [name for name in contents.lacking if name not in tensors]:
