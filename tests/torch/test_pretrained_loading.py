@@ -340,6 +340,9 @@ def test_loading_on_the_meta_device_looks_and_does_not_read(masked_lm):
     with pytest.raises(ArgumentError, match="on the meta device, without values"):
         model.save_pretrained(masked_lm[0].parent / "new")
     assert not (masked_lm[0].parent / "new").exists()
+    model.to_empty(device="cpu").init_weights()
+    assert torch.equal(model.lm_head.layer_norm.weight, torch.ones(16))
+    assert model.get_input_embeddings().weight.std() > 0.2
 
 
 def test_inside_a_device_context_the_model_is_on_the_device(masked_lm):
@@ -430,9 +433,18 @@ def test_loading_imports_no_compiler(masked_lm):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc tells it on Linux")
-@pytest.mark.parametrize("arguments", ["", ", dtype='bfloat16'"])
-def test_no_weight_is_in_memory_twice(tmp_path, arguments):
-    config = RobertaConfig(vocab_size=60_000, hidden_size=512, num_hidden_layers=1, num_attention_heads=8)
+@pytest.mark.parametrize(
+    ("sizes", "arguments"),
+    [
+        ({"vocab_size": 60_000, "hidden_size": 512, "num_hidden_layers": 1}, ""),  # one large tensor
+        (
+            {"vocab_size": 99, "hidden_size": 256, "num_hidden_layers": 14},
+            ", dtype='bfloat16'",
+        ),  # many small ones
+    ],
+)
+def test_no_weight_is_in_memory_twice(tmp_path, sizes, arguments):
+    config = RobertaConfig(**sizes, num_attention_heads=8, intermediate_size=4096)
     RobertaForMaskedLM(config).save_pretrained(tmp_path)
     code = (
         "import re, torch\nfrom pathlib import Path\nfrom robertakit import RobertaForMaskedLM\n"

@@ -72,6 +72,40 @@ def test_the_backbone_is_drawn_by_the_table_and_own_layers_by_their_type(tiny):
     assert not torch.equal(Scored(config).head.weight, model.head.weight)
 
 
+def test_drawing_own_layers_leaves_the_generator_alone(tiny):
+    class Watched(RobertaPreTrainedModel):
+        def __init__(self, config):
+            super().__init__(config)
+            self.dense = nn.Linear(4, 4)
+            before, values = torch.get_rng_state(), self.dense.weight.detach().clone()
+            self.post_init()
+            assert not torch.equal(self.dense.weight, values)
+            assert torch.equal(torch.get_rng_state(), before)
+
+    Watched(tiny())
+
+
+def test_a_layer_wins_over_an_attribute_of_our_classes(tiny, tmp_path):
+    class Shadowing(RobertaForSequenceClassification):
+        def __init__(self, config):
+            super().__init__(config)
+            self.score = nn.Linear(config.hidden_size, 2)
+            self.head = nn.Linear(2, 2)
+            self.post_init()
+
+    model = Shadowing(tiny())
+    assert isinstance(model.score, nn.Linear)
+    assert isinstance(model.head, nn.Linear)
+    model.save_pretrained(tmp_path)
+    again = Shadowing.from_pretrained(tmp_path)
+    assert equal(again, model)
+    assert again.score is again._modules["score"]
+    assert again.to(torch.float64).head is again._modules["head"]
+    again.score = None
+    assert again.score is None
+    assert "score.weight" not in again.state_dict()
+
+
 def test_layers_of_one_shape_are_drawn_apart(tiny):
     class Two(RobertaPreTrainedModel):
         def __init__(self, config):

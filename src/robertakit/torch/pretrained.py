@@ -93,7 +93,7 @@ class PreTrainedModel(Loadable, PushToHub):
     def __setattr__(self, name: str, value: object) -> None:
         """Set; a layer that somebody gives the name of an attribute of our classes (`head`, `score`) is that layer."""
         super().__setattr__(name, cast(nn.Module, value))
-        if hasattr(type(self), name) and (name in self._modules or name in self._parameters):
+        if hasattr(type(self), name) and name in self._modules:
             self.__dict__[name] = value
 
     # Weights of a new model ---------------------------------------------------------------------------------

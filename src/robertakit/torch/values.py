@@ -1,5 +1,6 @@
 """Stored values into tensors and back: each converted on its way, without a second copy of a model."""
 
+import ctypes
 import mmap
 from collections.abc import Callable
 
@@ -20,10 +21,8 @@ _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
-#: As many values are converted at a time: they stay in the processor's caches.
-_CHUNK = 1 << 18
 #: After as many bytes of a mapped file, its memory is given back.
-_MAPPED = 1 << 25
+_CHUNK = 1 << 25
 
 
 def copy_into(target: Tensor, stored: StoredTensor) -> None:
@@ -38,39 +37,41 @@ def copy_into(target: Tensor, stored: StoredTensor) -> None:
         >>> target.tolist()
         [1.5, 2.0]
     """
-    target = target.detach()
     source = _DTYPES.get(stored.dtype)
     if source is None or source.is_floating_point != target.is_floating_point():
         raise TensorMismatch(given=f"{stored.dtype} in the file", expected=f"values for {target.dtype}")
-    if target.device.type != "cpu" or not target.is_contiguous():
-        staged = torch.empty(target.shape, dtype=target.dtype, device="cpu")
-        copy_into(staged, stored)
-        target.copy_(staged)
-    else:
-        flat, bits = target.view(-1), stored.bits.reshape(-1)
-        step = _MAPPED // bits.itemsize if source == target.dtype else _CHUNK
-        for start in range(0, flat.numel(), step):
-            _convert(flat[start : start + step], bits[start : start + step], source)
-            if (start + step) * bits.itemsize % _MAPPED == 0:
-                _let_go(bits)
-
-
-def _convert(target: Tensor, bits: NDArray[np.generic], source: torch.dtype) -> None:
-    """Write a chunk of values."""
-    half = source == torch.bfloat16
-    if source == target.dtype:
-        same = target.view(torch.int16) if half else target
-        np.copyto(same.numpy(), bits.view(np.int16) if half else bits)
+    whole = target.detach()
+    if not whole.is_contiguous():
+        ordered = torch.empty(whole.shape, dtype=whole.dtype, device=whole.device)
+        copy_into(ordered, stored)
+        whole.copy_(ordered)
         return
-    stored = torch.tensor(bits.view(np.int16) if half else bits, device="cpu")  # not a default device
-    values = stored.view(source)
-    target.copy_(values)
-    if target.dtype == torch.float16 and int(target.isinf().sum()) != int(values.isinf().sum()):
+    flat, bits = whole.view(-1), stored.bits.reshape(-1)
+    step = _CHUNK // bits.itemsize
+    for start in range(0, flat.numel(), step):
+        values = _view(bits[start : start + step], source)
+        part = flat[start : start + step]
+        part.copy_(values)
+        if part.dtype == torch.float16 and source != torch.float16:
+            _check_range(part, values)
+        if len(values) == step:
+            _let_go(bits)
+
+
+def _check_range(half: Tensor, values: Tensor) -> None:
+    """Raise for a value that became infinite in float16."""
+    if half.isinf().any() and int(half.isinf().sum()) != int(values.isinf().sum()):
         raise TensorMismatch(
             given=f"{values[values.isfinite()].abs().max().item():g}, which float16 cannot hold",
             expected="values below 65520",
             hint="load the model in bfloat16 or float32",
         )
+
+
+def _view(bits: NDArray[np.generic], dtype: torch.dtype) -> Tensor:
+    """A tensor over an array's memory, to be read only: PyTorch's own ways warn where the memory is a mapped file's."""
+    memory = (ctypes.c_byte * bits.nbytes).from_address(bits.ctypes.data)
+    return torch.frombuffer(memory, dtype=dtype)
 
 
 @torch.no_grad()
@@ -115,7 +116,7 @@ def fill(
         if name in found:
             copy_into(tensor, found[name])
             mapped += found[name].nbytes
-            if mapped >= _MAPPED:
+            if mapped >= _CHUNK:
                 _let_go(found[name].bits)
                 mapped = 0
         elif name in contents.described:
