@@ -8,7 +8,7 @@ import torch
 
 from robertakit import numpy as specification
 from robertakit.architecture import initial_weights, parameters
-from robertakit.errors import ArgumentError, ConfigError, NotFound, TensorMismatch
+from robertakit.errors import ArgumentError, NotFound, TensorMismatch
 from robertakit.torch import RobertaForMaskedLM, RobertaModel, XLMRobertaModel
 
 

@@ -50,6 +50,7 @@ _REFUSED = {
     "kernel_config": "attn_implementation chooses how attention is computed",
     "code_revision": "nothing that comes with a checkpoint is ever run",
     "mirror": "set the environment variable HF_ENDPOINT",
+    "offload_state_dict": "weights are never all in memory beside the model; leave it out",
 }
 
 
@@ -59,6 +60,8 @@ def refuse_what_is_not_done(arguments: dict[str, object]) -> None:
     Raises:
         ArgumentError: what to do instead.
     """
+    if not arguments.pop("_fast_init", True):
+        raise ArgumentError(given="_fast_init=False", hint="low_cpu_mem_usage=False builds all weights first")
     for name, instead in _REFUSED.items():
         value = arguments.pop(name, None)
         if value not in (None, False, {}):
