@@ -1,7 +1,7 @@
 # Everything this project does, a word each. `make` alone lists the words; CI (.ci/run) calls the same.
 #
 # PYTHON              the Python that environments are made with (3.11 or newer)
-# ARGS                for `make run`: a sentence with <mask>, or the arguments of `robertakit run`
+# ARGS                for `make run`: a sentence with <mask>, or the arguments of `robertakit run`; for a bench, its own
 # TORCH_INSTALL_ARGS  for `make test`: more arguments for pip, such as PyTorch's index of CPU builds
 # PYTEST_ARGS         more arguments for pytest, such as -k NAME
 
@@ -19,7 +19,7 @@ MAKE_ENVIRONMENT = @command -v $(PYTHON) >/dev/null || { \
 	exit 1; }; $(PYTHON) scripts/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run env-core env-dev test test-all test-peers lint format types check bench-startup dist freeze clean
+.PHONY: help run env-core env-dev test test-all test-peers lint format types check bench-startup bench-torch dist freeze clean
 
 help: ## this list
 	@echo "make WORD, where WORD is one of:"
@@ -56,6 +56,9 @@ check: lint types test ## what a change must pass before it is offered
 
 bench-startup: .venv/core/ready ## seconds of `import robertakit`, of --help, and to the first answer
 	@$(CORE) benchmarks/startup.py
+
+bench-torch: .venv/peers-4/ready ## tokens per second, training steps and memory beside transformers: half an hour
+	@.venv/peers-4/bin/python benchmarks/torch_speed.py $(ARGS)
 
 dist: .venv/dev/ready ## build the wheel and the sdist into dist/
 	rm -rf dist

@@ -1,0 +1,82 @@
+"""The page of benchmarks shows its raw results and nothing else, and the script still runs."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture
+def report(root: Path) -> ModuleType:
+    """`benchmarks/torch_report.py` as a module."""
+    spec = importlib.util.spec_from_file_location("torch_report", root / "benchmarks" / "torch_report.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_shows_its_raw_results(report: ModuleType) -> None:
+    """After a change of either: `python benchmarks/torch_report.py`."""
+    page = report.PAGE.read_text(encoding="utf-8")
+    assert report.page_with(page) == page
+    named = {name for _, name, _ in report.MARKED.findall(page)}
+    assert {path.stem for path in report.RESULTS.glob("torch-*.json")} <= named
+
+
+def results() -> dict[str, object]:
+    part = {
+        "tokens": 1000,
+        "lengths": [600, 400],
+        "distances": {"ours_packed": 2e-6, "theirs_sorted_8": 0.0},
+        "shown": {"ceiling": "ceiling", "ours_packed": "ours", "theirs_sorted_8": "theirs"},
+        "computed_tokens": {"ceiling": 1000, "ours_packed": 1000, "theirs_sorted_8": 1500},
+        "seconds": {
+            "ceiling": [1.0, 1.0, 1.0],
+            "ours_packed": [2.0, 1.0, 4.0],
+            "theirs_sorted_8": [5.0, 4.0, 10.0],
+        },
+        "memory": {"ours_packed": {"model": 0, "added": 2**21}},
+        "profile": {"products": 0.75, "attention": 0.25},
+    }
+    facts = {"processor": "a", "cores": 2, "threads": 2, "vector units of PyTorch": "b", "PyTorch": "c",
+             "transformers": "d", "robertakit": "e", "Python": "f", "date": "g"}  # fmt: skip
+    return {
+        "settings": {"dtype": "float32", "small": False, "rounds": 3},
+        "machine": facts,
+        "transformers_attention": "sdpa",
+        "load_before": [0.0],
+        "load_after": [0.0],
+        "answering": part,
+    }
+
+
+def test_medians_extremes_and_ratios_inside_a_round(report: ModuleType) -> None:
+    rows = [line for line in report.tables(results()).splitlines() if line.startswith("| ")]
+    assert rows[2] == "| ceiling | 1,000 | 1,000 to 1,000 | 0% |  |  |  |"
+    assert rows[3] == "| ours | 500 | 250 to 1,000 | 0% | 2 | 0.50 (0.25 to 1.00) |  |"
+    assert rows[4] == "| theirs | 200 | 100 to 250 | 50% |  | 0.20 (0.10 to 0.25) | 2.50 (2.50 to 4.00) |"
+
+
+@pytest.mark.peers
+def test_the_script_compares_and_measures(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    command = [
+        sys.executable, str(root / "benchmarks" / "torch_speed.py"), "--small", "--sequences", "5",
+        "--training-sequences", "3", "--rounds", "2", "--no-memory", "--output", str(file),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text(encoding="utf-8"))
+    for part in ("answering", "training"):
+        assert all(len(each) == 2 and min(each) > 0 for each in found[part]["seconds"].values())
+        assert 0 < max(found[part]["distances"].values()) < 1e-5
+    assert sum(found["answering"]["profile"].values()) == pytest.approx(1)
+    assert "| robertakit, packed" in done.stdout
+    way = [*command, "--peak-of", "answering:ours_packed"]
+    assert json.loads(subprocess.run(way, capture_output=True, text=True).stdout)["added"] > 0
