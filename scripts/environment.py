@@ -19,7 +19,7 @@ OLDEST = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
 
 # name -> (what pip installs, constraints, about how much it fetches, what it is for)
-TOOLS = ["pytest", "pytest-xdist", "hypothesis"]
+TOOLS = ["pytest", "pytest-xdist", "hypothesis", "h5py", "msgpack"]  # what test modules import
 PEERS = ["transformers", "peft", "accelerate", "protobuf"]
 ENVIRONMENTS = {
     "core": (["-e", "."], "tested", "31 MB", "answers without a framework"),
