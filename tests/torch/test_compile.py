@@ -36,7 +36,7 @@ def test_three_packed_batches_compile_at_most_three_times_forward_and_backward(m
         torch.testing.assert_close(found[1], found[0], rtol=0, atol=1e-5)
         assert (gradients[1] - gradients[0]).norm() <= 1e-5 * gradients[0].norm()
     assert not counters["graph_break"]
-    assert counters["stats"]["unique_graphs"] <= 3  # the first, and at most two recompiles
+    assert 1 <= counters["stats"]["unique_graphs"] <= 3  # the first, and at most two recompiles
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -90,3 +90,55 @@ def test_labels_on_hidden_positions_raise_or_warn(tiny, ragged):
     config.attn_implementation = "packed"
     with pytest.raises(InputError, match="labels on positions"):
         model(ids, attention_mask=mask, labels=ids)
+
+
+def test_logits_kept_on_hidden_tokens_are_zeros_when_packed(models):
+    call = models.ragged("masked-lm")
+    everything = torch.ones(5, 9, dtype=torch.bool)
+    for head, kept in (("masked-lm", everything), ("causal-lm", everything), ("causal-lm", 3)):
+        model = models.build(head, attn_implementation="packed")
+        whole = model(**call).logits
+        want = whole.flatten(0, 1) if kept is everything else whole[:, -3:]
+        torch.testing.assert_close(model(**call, logits_to_keep=kept).logits, want)
+
+
+def test_numbers_of_positions_that_are_none(models):
+    call = models.ragged("masked-lm")
+    with pytest.raises(ArgumentError, match=r"logits_to_keep=1; expected bool, \(batch, length\)"):
+        models.build("masked-lm")(**call, logits_to_keep=1)
+    with pytest.raises(ArgumentError, match="logits_to_keep=-1; expected 0 or more"):
+        models.build("causal-lm")(**call, logits_to_keep=-1)
+
+
+def test_a_past_without_use_cache_gives_none_back(models):
+    model = models.build("causal-lm", is_decoder=True)
+    ids = models.ragged("causal-lm", (6, 6))["input_ids"]
+    past = model(ids[:, :4]).past_key_values
+    assert model(ids[:, 4:], past_key_values=past, use_cache=False).past_key_values is None
+
+
+def test_checkpointed_layers_and_a_given_past(models):
+    model = models.build("causal-lm", is_decoder=True)
+    ids = models.ragged("causal-lm", (6, 6))["input_ids"]
+    past = tuple(tuple(x.detach() for x in layer) for layer in model(ids[:, :4]).past_key_values)
+    gradients = []
+    for on in (False, True):
+        model.zero_grad()
+        model.train()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        model.gradient_checkpointing_enable() if on else model.gradient_checkpointing_disable()
+        model(ids[:, 4:], past_key_values=past, labels=ids[:, 4:]).loss.backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+def test_narrow_integers_are_labels_and_ids_like_others(models, dtype):
+    call = models.ragged("masked-lm", (7, 7), labels=True)
+    call["labels"] = call["input_ids"]
+    model = models.build("masked-lm")
+    want = model(**call).loss
+    narrow = {name: value.to(dtype) for name, value in call.items()}
+    torch.testing.assert_close(model(**narrow).loss, want)

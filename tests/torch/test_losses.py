@@ -101,3 +101,18 @@ def test_only_real_tokens_compete_for_a_span():
     torch.testing.assert_close(found, want)
     none = torch.full((2,), 4)
     assert span_loss(start, end, none, positions, None) == 0
+
+
+def test_labels_that_do_not_fit_settle_nothing():
+    config = RobertaConfig(num_labels=3)
+    with pytest.raises(BadShape):
+        classification_loss(config, torch.randn(2, 3), torch.randn(2))
+    assert config.problem_type is None
+    with pytest.raises(InputError, match="labels of type list"):
+        classification_loss(config, torch.randn(2, 3), [1, 2])
+
+
+@pytest.mark.parametrize("labels", [torch.randn(2, 3), torch.ones(2, 3)])
+def test_losses_of_numbers_are_float32_at_least(labels):
+    config = RobertaConfig(num_labels=3, problem_type="regression")
+    assert classification_loss(config, torch.randn(2, 3).bfloat16(), labels).dtype == torch.float32

@@ -234,3 +234,120 @@ def test_half_precision_stays_near_the_row_alone(models, dtype, bound):
         want = model(**single).last_hidden_state[0]
         got = found[row][call["attention_mask"][row].bool()]
         assert (got - want).abs().max() <= bound * want.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.int8])
+def test_masks_of_any_kind_of_number(models, dtype):
+    model, call = models.build("model"), models.ragged("model")
+    want = model(**call).last_hidden_state
+    found = model(**call | {"attention_mask": call["attention_mask"].to(dtype)}).last_hidden_state
+    assert torch.equal(found, want)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_trace_made_without_padding_holds_for_padding(models):
+    model = models.build("model", num_hidden_layers=1)
+    call = models.ragged("model")
+    given = (call["input_ids"], call["attention_mask"])
+    traced = torch.jit.trace(
+        model, (given[0].clamp(min=3), torch.ones_like(given[1])), strict=False, check_trace=False
+    )
+    real = call["attention_mask"].bool()
+    found, want = traced(*given)["last_hidden_state"], model(*given).last_hidden_state
+    torch.testing.assert_close(found[real], want[real], rtol=0, atol=1e-5)
+
+
+def test_transforms_of_functions_work_on_a_padded_batch(models):
+    model = models.build("masked-lm", num_hidden_layers=1)
+    call = models.ragged("masked-lm", labels=True)
+    weights = dict(model.named_parameters())
+    found = torch.func.grad(lambda w: torch.func.functional_call(model, w, (), call).loss)(weights)
+    model(**call).loss.backward()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=0, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("way", ["eager", "sdpa", "packed"])
+def test_attention_dropout_is_its_modules_own(models, way):
+    """Drawn in `eval()` where the modules alone are in training (Gal and Ghahramani 2016), and not the other way."""
+    model = models.build("model", attn_implementation=way, attention_probs_dropout_prob=0.5)
+    call = models.ragged("model")
+    plain = model(**call).last_hidden_state
+    dropouts = [layer.attention.self.dropout for layer in model.encoder.layer]
+    for module in dropouts:
+        module.train()
+    assert not torch.equal(model(**call).last_hidden_state, plain)
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.eval()
+    torch.testing.assert_close(model(**call).last_hidden_state, plain)
+    for layer in model.encoder.layer:
+        layer.attention.self.dropout = torch.nn.Identity()
+    torch.testing.assert_close(model(**call).last_hidden_state, plain)
+
+
+@pytest.mark.parametrize("way", ["eager", "sdpa", "packed"])
+def test_the_table_of_relative_positions_is_read_through_its_module(models, way):
+    model = models.build("model", attn_implementation=way, position_embedding_type="relative_key")
+    call = models.ragged("model")
+    plain = model(**call).last_hidden_state
+    hook = lambda module, inputs, output: output * 2  # noqa: E731
+    model.encoder.layer[0].attention.self.distance_embedding.register_forward_hook(hook)
+    assert (model(**call).last_hidden_state - plain).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("way", ["sdpa", "packed"])
+def test_a_wrapped_head_and_a_wrapped_pooler_read_what_their_own_read(models, way, left):
+    class Wrapper(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, states):
+            assert states.shape[1] > 1
+            return self.inner(states)
+
+    call = models.ragged("sequence-classification", left=left)
+    model = models.build("sequence-classification", attn_implementation=way)
+    want = model(**call).logits
+    model.classifier = Wrapper(model.classifier)
+    torch.testing.assert_close(model(**call).logits, want)
+    bare = models.build("model", attn_implementation=way)
+    want = bare(**call).pooler_output
+    bare.pooler = Wrapper(bare.pooler)
+    torch.testing.assert_close(bare(**call).pooler_output, want)
+
+
+def test_the_last_hidden_state_is_the_last_of_all(models):
+    for way in ("packed", "sdpa"):
+        out = models.build("model", attn_implementation=way)(
+            **models.ragged("model"), output_hidden_states=True
+        )
+        assert out.hidden_states[-1] is out.last_hidden_state
+
+
+def test_a_head_mask_of_another_precision(models):
+    model = models.build("model", dtype=torch.bfloat16)
+    assert model(**models.ragged("model"), head_mask=torch.ones(4)).last_hidden_state.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "head", ["masked-lm", "causal-lm", "token-classification", "question-answering", "multiple-choice"]
+)
+@pytest.mark.parametrize("shape", [(5, 4), (2, 9)])
+def test_a_mask_that_fits_no_input_is_told_with_labels_too(models, head, shape):
+    call = models.ragged(head, labels=True)
+    mask = torch.ones(shape, dtype=torch.long)
+    call["attention_mask"] = mask[:, None].expand(-1, 2, -1) if head == "multiple-choice" else mask
+    with pytest.raises(InputError, match=r"attention_mask \(\d+, \d\) for inputs \(\d+, 9\)"):
+        models.build(head)(**call)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_an_empty_batch_is_no_trouble(models, head):
+    call = {name: value[:0] for name, value in models.ragged(head, labels=True).items()}
+    out = models.build(head)(**call)
+    assert all(len(value) == 0 for value in scores_of(head, out).values())
+    assert head == "model" or out.loss == 0

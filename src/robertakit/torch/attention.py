@@ -18,6 +18,7 @@ from robertakit.torch.packed_attention import packed_attention
 from robertakit.torch.relative_positions import relative_scores
 
 __all__ = [
+    "EVERYTHING",
     "Layout",
     "PackedLayout",
     "PaddedLayout",
@@ -45,6 +46,11 @@ class PaddedLayout:
             return None
         return torch.zeros_like(self.keep, dtype=dtype).masked_fill(~self.keep, torch.finfo(dtype).min)
 
+    def to(self, device: torch.device, non_blocking: bool = False) -> "PaddedLayout":
+        """The same on another device: where layers lie on several, their inputs are moved."""
+        keep = None if self.keep is None else self.keep.to(device, non_blocking=non_blocking)
+        return PaddedLayout(keep, self.eager)
+
 
 @dataclass(frozen=True, slots=True)
 class PackedLayout:
@@ -52,8 +58,14 @@ class PackedLayout:
 
     cumulative_lengths: Tensor
 
+    def to(self, device: torch.device, non_blocking: bool = False) -> "PackedLayout":
+        """Itself: lengths lie on the processor, which plans."""
+        return self
+
 
 Layout = PaddedLayout | PackedLayout
+#: Every token sees every other.
+EVERYTHING = PaddedLayout()
 
 
 class RobertaSelfAttention(nn.Module):
@@ -80,13 +92,13 @@ class RobertaSelfAttention(nn.Module):
         self.distance_embedding: nn.Embedding | None = None
         self.with_keys = config.position_embedding_type == "relative_key_query"
         if config.position_embedding_type != "absolute" and not cross:
-            distances = 2 * config.max_position_embeddings - 1
-            self.distance_embedding = nn.Embedding(distances, self.attention_head_size)
+            self.distances = 2 * config.max_position_embeddings - 1
+            self.distance_embedding = nn.Embedding(self.distances, self.attention_head_size)
 
     def forward(
         self,
         hidden_states: Tensor,
-        layout: Layout,
+        layout: Layout = EVERYTHING,
         head_mask: Tensor | None = None,
         cache: DynamicCache | None = None,
         output_attentions: bool = False,
@@ -108,10 +120,14 @@ class RobertaSelfAttention(nn.Module):
         query = self._heads(self.query(hidden_states))
         if isinstance(layout, PackedLayout):
             key, value = self._heads(self.key(hidden_states)), self._heads(self.value(hidden_states))
-            table = None if self.distance_embedding is None else self.distance_embedding.weight
-            dropout = self.dropout.p if self.training else 0.0
             context = packed_attention(
-                query, key, value, layout.cumulative_lengths, dropout, table, self.with_keys
+                query,
+                key,
+                value,
+                layout.cumulative_lengths,
+                self._dropped(),
+                self._table(query.device),
+                self.with_keys,
             )
             return context.flatten(-2), None
         query = query.transpose(1, 2)
@@ -121,6 +137,18 @@ class RobertaSelfAttention(nn.Module):
         else:
             context, probabilities = self._sdpa(query, key, value, layout), None
         return context.transpose(1, 2).flatten(-2), probabilities if output_attentions else None
+
+    def _dropped(self) -> float:
+        """The share of attention weights that the dropout module drops now."""
+        module: nn.Module = self.dropout
+        return module.p if isinstance(module, nn.Dropout) and module.training else 0.0
+
+    def _table(self, device: torch.device) -> Tensor | None:
+        """All rows of the table of relative positions, by way of the module: it may be hooked or replaced."""
+        if self.distance_embedding is None:
+            return None
+        table: Tensor = self.distance_embedding(torch.arange(self.distances, device=device))
+        return table
 
     def _heads(self, x: Tensor) -> Tensor:
         """(..., H·D) to (..., H, D)."""
@@ -146,16 +174,16 @@ class RobertaSelfAttention(nn.Module):
     def _added(self, query: Tensor, key: Tensor, layout: PaddedLayout) -> Tensor | None:
         """What is added to the scaled scores, broadcast to (B, H, L, K): relative positions and the mask."""
         mask = layout.additive(query.dtype)
-        if self.distance_embedding is None:
+        table = self._table(query.device)
+        if table is None:
             return mask
-        relative = relative_scores(query, key, self.distance_embedding.weight, self.with_keys)
+        relative = relative_scores(query, key, table, self.with_keys)
         relative = relative.mul(self.attention_head_size**-0.5)
         return relative if mask is None else relative + mask
 
     def _sdpa(self, query: Tensor, key: Tensor, value: Tensor, layout: PaddedLayout) -> Tensor:
-        dropout = self.dropout.p if self.training else 0.0
         added = self._added(query, key, layout)
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=added, dropout_p=dropout)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=added, dropout_p=self._dropped())
 
     def _eager(
         self, query: Tensor, key: Tensor, value: Tensor, layout: PaddedLayout, head_mask: Tensor | None
@@ -167,7 +195,7 @@ class RobertaSelfAttention(nn.Module):
         wide = torch.float64 if scores.dtype == torch.float64 else torch.float32
         probabilities = self.dropout(torch.softmax(scores, -1, dtype=wide).to(value.dtype))
         if head_mask is not None:
-            probabilities = probabilities * self._without_pruned(head_mask)
+            probabilities = probabilities * self._without_pruned(head_mask).to(probabilities.dtype)
         return probabilities @ value, probabilities
 
     def _without_pruned(self, head_mask: Tensor) -> Tensor:
@@ -204,7 +232,7 @@ class RobertaAttention(nn.Module):
     def forward(
         self,
         hidden_states: Tensor,
-        layout: Layout,
+        layout: Layout = EVERYTHING,
         head_mask: Tensor | None = None,
         cache: DynamicCache | None = None,
         output_attentions: bool = False,

@@ -18,11 +18,26 @@ from robertakit.outputs import (
     BaseModelOutputWithPoolingAndCrossAttentions,
 )
 from robertakit.torch.activations import activation
-from robertakit.torch.attention import Layout, PackedLayout, PaddedLayout, RobertaAttention, RobertaOutput
+from robertakit.torch.attention import (
+    EVERYTHING,
+    Layout,
+    PackedLayout,
+    PaddedLayout,
+    RobertaAttention,
+    RobertaOutput,
+)
 from robertakit.torch.cache import DynamicCache, LegacyCache, PastKeyValues
-from robertakit.torch.inputs import Inputs, check_lengths, check_rows, read_inputs
+from robertakit.torch.inputs import (
+    Inputs,
+    check_lengths,
+    check_rows,
+    default_positions,
+    leading_shape,
+    makes_graph,
+    read_inputs,
+)
 from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
-from robertakit.torch.rows import first_tokens
+from robertakit.torch.rows import first_tokens, with_first_token
 
 __all__ = ["RobertaEmbeddings", "RobertaEncoder", "RobertaLayer", "RobertaModel", "RobertaPooler"]
 
@@ -56,12 +71,18 @@ class RobertaEmbeddings(nn.Module):
 
     def forward(
         self,
-        input_ids: Tensor | None,
-        position_ids: Tensor,
+        input_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
+        past_key_values_length: int = 0,
     ) -> Tensor:
-        """(B, L) or (T,) ids, or (B, L, W) or (T, W) word embeddings, to (..., W)."""
+        """(B, L) ids or (B, L, W) word embeddings to (B, L, W); packed (T,) or (T, W) where positions are given."""
+        if position_ids is None:
+            leading_shape(input_ids, inputs_embeds)
+            position_ids = default_positions(
+                self.padding_idx, input_ids, inputs_embeds, past_key_values_length
+            )
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         if token_type_ids is None:  # one row for all tokens
             token_type_ids = position_ids.new_zeros(1)
@@ -101,7 +122,7 @@ class RobertaLayer(nn.Module):
     def forward(
         self,
         hidden_states: Tensor,
-        layout: Layout,
+        layout: Layout = EVERYTHING,
         head_mask: Tensor | None = None,
         cache: DynamicCache | None = None,
         output_attentions: bool = False,
@@ -144,7 +165,7 @@ class RobertaEncoder(nn.Module):
     def forward(
         self,
         hidden_states: Tensor,
-        layout: Layout,
+        layout: Layout = EVERYTHING,
         head_mask: Tensor | None = None,
         cache: DynamicCache | None = None,
         encoder_states: Tensor | None = None,
@@ -171,7 +192,9 @@ class RobertaEncoder(nn.Module):
         others = (cache, output_attentions, encoder_states, PaddedLayout(encoder_keep, eager))
         for index, layer in enumerate(self.layer):
             factors = None if head_mask is None else head_mask[index]
-            if self.gradient_checkpointing and self.training:
+            if (
+                self.gradient_checkpointing and self.training and cache is None
+            ):  # a cache would be filled twice
                 again: Callable[..., LayerOutput] = checkpoint
                 out = again(layer, states[-1], layout, factors, *others, **self.checkpointing_arguments)
             else:
@@ -281,10 +304,11 @@ class RobertaModel(RobertaPreTrainedModel):
         """
         config = self.config
         maps = bool(config.output_attentions if output_attentions is None else output_attentions)
+        cached = self._uses_cache(use_cache)
         inputs = read_inputs(
             config, input_ids, attention_mask, token_type_ids, position_ids, head_mask, inputs_embeds,
             encoder_hidden_states, encoder_attention_mask, past_key_values,
-            use_cache=self._uses_cache(use_cache), output_attentions=maps, check=self.check_inputs,
+            use_cache=cached, output_attentions=maps, check=self.check_inputs,
         )  # fmt: skip
         out = self._encode(
             inputs,
@@ -297,13 +321,19 @@ class RobertaModel(RobertaPreTrainedModel):
                 last_hidden_state=rows.pad(out.last_hidden_state),
                 hidden_states=None if out.hidden_states is None else tuple(map(rows.pad, out.hidden_states)),
             )
-        if isinstance(past_key_values, DynamicCache) and out.past_key_values is not None:
+        if out.hidden_states is not None:
+            out = out._replace(last_hidden_state=out.hidden_states[-1])
+        if not cached:
+            out = out._replace(past_key_values=None)
+        elif isinstance(past_key_values, DynamicCache):
             out = out._replace(past_key_values=past_key_values)
         last = out.last_hidden_state
         pooled = self._pool(last, None if rows is None else rows.real)
         as_dict = config.use_return_dict if return_dict is None else return_dict
         own = {"last_hidden_state": last, "pooler_output": pooled}
-        return BaseModelOutputWithPoolingAndCrossAttentions.answer(own, out, as_dict=as_dict, keep_none=("pooler_output",))
+        return BaseModelOutputWithPoolingAndCrossAttentions.answer(
+            own, out, as_dict=as_dict, keep_none=("pooler_output",)
+        )
 
     def _uses_cache(self, asked: bool | None) -> bool:
         if not self.config.is_decoder:
@@ -321,7 +351,11 @@ class RobertaModel(RobertaPreTrainedModel):
     def _pool(self, last: Tensor, real: Tensor | None) -> Tensor | None:
         if self.pooler is None:
             return None
-        pooled: Tensor = self.pooler(first_tokens(last, real)[:, None])
+        if type(self.pooler) is RobertaPooler:
+            read = first_tokens(last, real)[:, None]
+        else:  # somebody's own may read more than the first token
+            read = with_first_token(last, real)
+        pooled: Tensor = self.pooler(read)
         return pooled if real is None else pooled * real.any(1, keepdim=True)
 
     def score(self, rows: Tensor) -> dict[str, Tensor]:
@@ -368,17 +402,17 @@ class RobertaModel(RobertaPreTrainedModel):
                 expected="an encoder",
                 hint="call the model on padded rows",
             )
-        if not torch.compiler.is_compiling():
+        if not makes_graph():
             check_lengths(cumulative_lengths, len(input_ids))
         if self.check_inputs:
             check_rows(self.config, input_ids, position_ids, token_type_ids)
-        embedded = self.embeddings(input_ids, position_ids, token_type_ids)
+        embedded = self.embeddings(input_ids, token_type_ids, position_ids)
         last: Tensor = self.encoder(embedded, PackedLayout(cumulative_lengths)).last_hidden_state
         return last
 
     def _encode(self, inputs: Inputs, maps: bool, all_states: bool) -> Stack:
         rows = inputs.rows
-        given = [inputs.input_ids, inputs.position_ids, inputs.token_type_ids, inputs.inputs_embeds]
+        given = [inputs.input_ids, inputs.token_type_ids, inputs.position_ids, inputs.inputs_embeds]
         layout: Layout = PaddedLayout(inputs.keep, eager=self.config.attn_implementation == "eager")
         if rows is not None:
             layout = PackedLayout(rows.cumulative_lengths)

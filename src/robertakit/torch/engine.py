@@ -177,7 +177,7 @@ def _states(model: RobertaPreTrainedModel, batch: Batch) -> Tensor:
         return backbone.encode_packed(
             _tensor(batch.input_ids, device),
             _tensor(batch.position_ids, device),
-            _tensor(batch.cumulative_lengths, device),
+            _tensor(batch.cumulative_lengths, torch.device("cpu")),  # which plans by them
             None if batch.token_type_ids is None else _tensor(batch.token_type_ids, device),
         )
     given = _padded(batch, model)

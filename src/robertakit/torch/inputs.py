@@ -23,9 +23,11 @@ __all__ = [
     "check_integers",
     "check_lengths",
     "check_rows",
+    "default_positions",
     "flatten_choices",
     "labelled_tokens",
     "leading_shape",
+    "makes_graph",
     "packed_tokens",
     "position_ids",
     "read_inputs",
@@ -61,6 +63,12 @@ class Inputs:
     encoder_keep: Tensor | None
 
 
+def makes_graph() -> bool:
+    """Whether a graph is being made, or `torch.func` transforms the call: nothing may then depend on its values."""
+    transformed = torch._C._are_functorch_transforms_active()
+    return torch.compiler.is_compiling() or torch._C._is_tracing() or transformed
+
+
 def read_inputs(
     config: RobertaConfig,
     input_ids: Tensor | None,
@@ -94,19 +102,28 @@ def read_inputs(
         BadShape: shapes that do not fit each other.
     """
     shape = leading_shape(input_ids, inputs_embeds)
+    if inputs_embeds is not None and inputs_embeds.shape[2] != config.hidden_size:
+        raise BadShape(
+            given=f"inputs_embeds of shape {tuple(inputs_embeds.shape)}",
+            expected=f"({shape[0]}, {shape[1]}, {config.hidden_size})",
+        )
+    input_ids = None if input_ids is None else _indices(input_ids)
     cache = _cache(config, past_key_values, shape[0], use_cache)
     past = 0 if cache is None else cache.get_seq_length()
     types = _row_like("token_type_ids", token_type_ids, shape)
     positions = _row_like("position_ids", position_ids, shape)
     if positions is None:
-        positions = _default_positions(config, input_ids, inputs_embeds, past)
+        positions = default_positions(config.pad_token_id, input_ids, inputs_embeds, past)
     if check:
         check_rows(config, input_ids, positions, types)
-    mask = None if attention_mask is None else _checked_mask(attention_mask, shape, past)
-    states, encoder_keep = _encoder_inputs(config, encoder_hidden_states, encoder_attention_mask, shape)
+    mask = None if attention_mask is None else _checked_mask(attention_mask, shape, past, check)
+    states, encoder_keep = _encoder_inputs(
+        config, encoder_hidden_states, encoder_attention_mask, shape, check
+    )
     real = packed_tokens(config, mask, head_mask, output_attentions)
     rows = None if real is None else Rows.of(real)
-    if rows is not None and len(rows.flat) == rows.real.numel():  # nothing to leave out
+    whole = rows is not None and not makes_graph() and len(rows.flat) == rows.real.numel()
+    if whole:  # nothing to leave out
         rows, mask = None, None
     return Inputs(
         input_ids=input_ids,
@@ -131,9 +148,14 @@ def packed_tokens(
     """Return which tokens (B, L) bool of a call are computed, or None where it is computed at every position.
 
     Packing keeps what a 2-D mask keeps, for an encoder of which nobody asks maps or head masks. While a graph is
-    compiled, where the number of real tokens cannot be known, it must be asked for.
+    made, where the number of real tokens cannot be known, it must be asked for.
+
+    Raises:
+        InputError: a mask that is no tensor.
     """
-    ways = ("packed",) if torch.compiler.is_compiling() else (None, "packed")
+    if attention_mask is not None and not isinstance(attention_mask, Tensor):
+        raise InputError(given=f"attention_mask of type {type(attention_mask).__name__}", expected="a tensor")
+    ways = ("packed",) if makes_graph() else (None, "packed")
     maps = config.output_attentions if output_attentions is None else output_attentions
     if attention_mask is None or attention_mask.dim() != 2 or attention_mask.is_meta:
         return None
@@ -166,8 +188,10 @@ def labelled_tokens(
         InputError: such labels where packed attention was asked for.
     """
     real = packed_tokens(config, attention_mask, head_mask, output_attentions)
-    if real is None or labelled is None or attention_mask is None or torch.compiler.is_compiling():
+    if real is None or labelled is None or attention_mask is None or makes_graph():
         return attention_mask, real
+    if real.shape != labelled.shape:  # a mask that fits no input: the backbone says so
+        return attention_mask, None
     count = int((labelled & ~real).sum())
     if not count:
         return attention_mask, real
@@ -187,14 +211,14 @@ def position_ids(input_ids: Tensor, padding_idx: int, past_length: int = 0) -> T
     return (real.cumsum(-1) + past_length) * real + padding_idx
 
 
-def _default_positions(
-    config: RobertaConfig, input_ids: Tensor | None, inputs_embeds: Tensor | None, past: int
+def default_positions(
+    padding_idx: int, input_ids: Tensor | None, inputs_embeds: Tensor | None, past: int
 ) -> Tensor:
     """(B, L) counted over the ids, or (1, L) in order from embeddings alone."""
     if input_ids is not None:
-        return position_ids(input_ids, config.pad_token_id, past)
+        return position_ids(input_ids, padding_idx, past)
     assert inputs_embeds is not None
-    first = int(sequential_position_ids(1, config.pad_token_id, past)[0, 0])
+    first = int(sequential_position_ids(1, padding_idx, past)[0, 0])
     return torch.arange(first, first + inputs_embeds.shape[1], device=inputs_embeds.device)[None]
 
 
@@ -218,7 +242,14 @@ def leading_shape(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> tor
     )
 
 
+def _indices(ids: Tensor) -> Tensor:
+    """Integers of a kind that tables are looked up by."""
+    return ids if ids.dtype in (torch.int32, torch.int64) else ids.long()
+
+
 def _leading(name: str, given: Tensor, layout: str) -> torch.Size:
+    if not isinstance(given, Tensor):
+        raise InputError(given=f"{name} of type {type(given).__name__}", expected="a tensor")
     if given.dim() != layout.count(",") + 1 or not given.shape[1]:
         raise BadShape(
             given=f"{name} of shape {tuple(given.shape)}", expected=f"{layout}, with at least one token"
@@ -252,7 +283,7 @@ def check_rows(
     config: RobertaConfig, input_ids: Tensor | None, positions: Tensor, token_type_ids: Tensor | None
 ) -> None:
     """Raise for ids without a row; inside `torch.compile`, and without values, no check costs time."""
-    if torch.compiler.is_compiling() or positions.is_meta:
+    if makes_graph() or positions.is_meta:
         return
     tables = (config.vocab_size, config.max_position_embeddings, config.type_vocab_size)
     given = (input_ids, positions, token_type_ids)
@@ -288,7 +319,7 @@ def _row_like(name: str, values: Tensor | None, shape: torch.Size) -> Tensor | N
             given=f"{name} of shape {tuple(values.shape)}",
             expected=f"{tuple(shape)} or {(1, shape[1])}, as the inputs",
         )
-    return values
+    return _indices(values)
 
 
 def _cache(
@@ -305,22 +336,23 @@ def _cache(
     return cache if use_cache else DynamicCache.from_legacy_cache(cache.to_legacy_cache())
 
 
-def _checked_mask(mask: Tensor, shape: torch.Size, past: int = 0, name: str = "attention_mask") -> Tensor:
+def _checked_mask(mask: Tensor, shape: torch.Size, past: int, check: bool) -> Tensor:
     """A mask (B, K) or (B, L, K), of 1 for real tokens and 0 for padding."""
     batch, length = shape
     total = past + length
     if mask.shape not in ((batch, total), (batch, length, total)):
         raise BadShape(
-            given=f"{name} {tuple(mask.shape)} for inputs {tuple(shape)}"
+            given=f"attention_mask {tuple(mask.shape)} for inputs {tuple(shape)}"
             + (f" and {past} cached" if past else ""),
             expected=f"{(batch, total)} or {(batch, length, total)}",
         )
-    _check_zeros_and_ones(name, mask)
+    if check:
+        _check_zeros_and_ones("attention_mask", mask)
     return mask
 
 
 def _check_zeros_and_ones(name: str, mask: Tensor) -> None:
-    if mask.dtype == torch.bool or torch.compiler.is_compiling() or mask.is_meta:
+    if mask.dtype == torch.bool or makes_graph() or mask.is_meta:
         return
     strange = mask.ne(0) & mask.ne(1)
     if bool(strange.any()):
@@ -336,9 +368,9 @@ def _kept_keys(
     keep = None if mask is None else mask.bool()
     if keep is not None and keep.dim() == 3:
         return keep[:, None]
-    if not config.is_decoder:
-        return None if keep is None else keep[:, None, None]
     length = shape[1]
+    if not config.is_decoder or length == 1:  # one new token sees all that is there
+        return None if keep is None else keep[:, None, None]
     causal = torch.ones(length, past + length, dtype=torch.bool, device=device).tril(past)[None, None]
     return causal if keep is None else causal & keep[:, None, None]
 
@@ -346,6 +378,8 @@ def _kept_keys(
 def _head_masks(config: RobertaConfig, head_mask: Tensor) -> Tensor:
     """Factors for each layer, (layers, 1 or B, H, 1 or L, 1 or K)."""
     layers, heads = config.num_hidden_layers, config.num_attention_heads
+    if not isinstance(head_mask, Tensor):
+        raise InputError(given=f"head_mask of type {type(head_mask).__name__}", expected="a tensor")
     if head_mask.shape == (heads,):
         return head_mask.view(1, 1, heads, 1, 1).expand(layers, 1, heads, 1, 1)
     if head_mask.shape == (layers, heads):
@@ -356,7 +390,7 @@ def _head_masks(config: RobertaConfig, head_mask: Tensor) -> Tensor:
 
 
 def _encoder_inputs(
-    config: RobertaConfig, states: Tensor | None, mask: Tensor | None, shape: torch.Size
+    config: RobertaConfig, states: Tensor | None, mask: Tensor | None, shape: torch.Size, check: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     if states is None or not config.is_decoder:  # an encoder leaves them aside, as the reference does
         return None, None
@@ -378,6 +412,7 @@ def _encoder_inputs(
             given=f"encoder_attention_mask of shape {tuple(mask.shape)}",
             expected=f"{(shape[0], keys)} or {(*shape, keys)}",
         )
-    _check_zeros_and_ones("encoder_attention_mask", mask)
+    if check:
+        _check_zeros_and_ones("encoder_attention_mask", mask)
     keep = mask.bool()
     return states, keep[:, None] if keep.dim() == 3 else keep[:, None, None]

@@ -70,9 +70,10 @@ class _LanguageModel(RobertaPreTrainedModel):
     ) -> tuple[Tensor, Tensor | None]:
         """Logits of the rows that are wanted, and the mean loss of those that have a target (B, L)."""
         if isinstance(kept, Tensor):
-            return self._logits_at(states, targets, kept)
+            return self._logits_at(states, real, targets, kept)
         if kept:
-            return self.score(states[:, -kept:])["logits"], None
+            logits = self.score(states[:, -kept:])["logits"]
+            return logits if real is None else logits * real[:, -kept:, None], None
         rows = None if real is None else Rows.of(real)
         logits = self.score(states if rows is None else rows.gather(states))["logits"]
         loss = None
@@ -82,7 +83,7 @@ class _LanguageModel(RobertaPreTrainedModel):
         return logits if rows is None else rows.pad(logits), loss
 
     def _logits_at(
-        self, states: Tensor, targets: Tensor | None, kept: Tensor
+        self, states: Tensor, real: Tensor | None, targets: Tensor | None, kept: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """Logits (R, V) of the tokens that `kept` (B, L) marks, and the loss of their targets."""
         if kept.dtype != torch.bool or kept.shape != states.shape[:2]:
@@ -92,9 +93,13 @@ class _LanguageModel(RobertaPreTrainedModel):
             )
         if targets is not None and bool((targets.ne(IGNORED_LABEL) & ~kept).any()):
             raise InputError(
-                given="labels on tokens that logits_to_keep leaves out", expected="labels on kept tokens only"
+                given="labels for tokens that logits_to_keep leaves out",
+                expected="every token that predicts to be kept",
+                hint="a causal model predicts a label from the token before it",
             )
         logits = self.score(states[kept])["logits"]
+        if real is not None:
+            logits = logits * real[kept][:, None]
         return logits, None if targets is None else cross_entropy(logits, targets[kept])
 
 
@@ -160,7 +165,7 @@ class RobertaForMaskedLM(_LanguageModel):
         """
         if labels is not None:
             shape = leading_shape(input_ids, inputs_embeds)
-            check_token_labels(labels, shape, self.config.vocab_size, self.check_inputs)
+            labels = check_token_labels(labels, shape, self.config.vocab_size, self.check_inputs)
         attention_mask, real = labelled_tokens(
             self.config,
             attention_mask,
@@ -182,6 +187,8 @@ class RobertaForMaskedLM(_LanguageModel):
             output_hidden_states=output_hidden_states,
             return_dict=True,
         )
+        if logits_to_keep is not None and not isinstance(logits_to_keep, Tensor):
+            raise ArgumentError(given=f"logits_to_keep={logits_to_keep!r}", expected="bool, (batch, length)")
         kept = 0 if logits_to_keep is None else logits_to_keep
         logits, loss = self._logits_and_loss(out.last_hidden_state, real, labels, kept)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
@@ -253,10 +260,12 @@ class RobertaForCausalLM(GenerationMixin, _LanguageModel):
             InputError: labels outside the vocabulary, or of another shape.
             ArgumentError: labels and a number of positions to keep.
         """
+        if not isinstance(logits_to_keep, Tensor) and logits_to_keep < 0:
+            raise ArgumentError(given=f"logits_to_keep={logits_to_keep}", expected="0 or more positions")
         targets = None
         if labels is not None:
             shape = leading_shape(input_ids, inputs_embeds)
-            check_token_labels(labels, shape, self.config.vocab_size, self.check_inputs)
+            labels = check_token_labels(labels, shape, self.config.vocab_size, self.check_inputs)
             targets = next_tokens(labels)
             if not isinstance(logits_to_keep, Tensor) and logits_to_keep:
                 raise ArgumentError(

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from robertakit.architecture import IGNORED_LABEL, problem_type
 from robertakit.configuration import RobertaConfig
 from robertakit.errors import BadShape, InputError
-from robertakit.torch.inputs import check_integers
+from robertakit.torch.inputs import check_integers, makes_graph
 
 __all__ = [
     "check_token_labels",
@@ -36,11 +36,12 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignored: int = IGNORED_LABEL) 
         >>> round(float(cross_entropy(torch.zeros(2, 4), torch.tensor([3, -100]))), 4)
         1.3863
     """
+    labels = labels.long()
     chosen = labels.ne(ignored)
     count = chosen.sum().clamp(min=1)
-    if not torch.compiler.is_compiling() and not labels.is_meta:  # only the rows that count are widened
+    if not makes_graph() and not labels.is_meta:  # only the rows that count are widened
         logits, labels = logits[chosen], labels[chosen]
-    total = F.cross_entropy(_wide(logits), labels.long(), ignore_index=ignored, reduction="sum")
+    total = F.cross_entropy(_wide(logits), labels, ignore_index=ignored, reduction="sum")
     return total / count
 
 
@@ -49,12 +50,13 @@ def next_tokens(labels: Tensor) -> Tensor:
     return F.pad(labels[:, 1:], (0, 1), value=IGNORED_LABEL)
 
 
-def check_token_labels(labels: Tensor, shape: torch.Size, classes: int, check: bool) -> None:
-    """Raise for labels that are not (B, L) integers from 0 to classes - 1, or -100.
+def check_token_labels(labels: Tensor, shape: torch.Size, classes: int, check: bool) -> Tensor:
+    """Return labels as int64; raise for what is not (B, L) integers from 0 to classes - 1, or -100.
 
     The common slip, another tokenization's length, is told by both lengths.
     """
     check_integers("labels", labels)
+    labels = labels.long()
     if labels.dim() == 2 and labels.shape[0] == shape[0] and labels.shape[1] != shape[1]:
         raise BadShape(
             given=f"labels of length {labels.shape[1]} with inputs of length {shape[1]}",
@@ -63,6 +65,7 @@ def check_token_labels(labels: Tensor, shape: torch.Size, classes: int, check: b
     _same_shape("labels", labels, shape)
     if check:
         _check_classes(labels, classes)
+    return labels
 
 
 def classification_loss(config: RobertaConfig, logits: Tensor, labels: Tensor, check: bool = True) -> Tensor:
@@ -78,19 +81,24 @@ def classification_loss(config: RobertaConfig, logits: Tensor, labels: Tensor, c
         BadShape: labels of another shape.
         InputError: a label without a class.
     """
+    if not isinstance(labels, Tensor):
+        raise InputError(given=f"labels of type {type(labels).__name__}", expected="a tensor")
     integers = not labels.is_floating_point() and labels.dtype != torch.bool
-    config.problem_type = kind = problem_type(config, labels_are_integers=integers)
+    kind = problem_type(config, labels_are_integers=integers)
     if kind == "single_label_classification":
         check_integers("labels", labels)
+        labels = labels.long()
         if labels.numel() != len(logits):
             _same_shape("labels", labels, logits.shape[:1])
         if check:
             _check_classes(labels, logits.shape[-1])
+        config.problem_type = kind  # settled by labels that fit
         return cross_entropy(logits, labels.reshape(-1))
     logits = _wide(logits)
     if kind == "regression" and config.num_labels == 1 and labels.numel() == len(logits):
         labels = labels.reshape(logits.shape)
     _same_shape("labels", labels, logits.shape)
+    config.problem_type = kind
     values = labels.to(logits.dtype)
     if not len(values):
         return logits.sum()
@@ -138,7 +146,7 @@ def _wide(logits: Tensor) -> Tensor:
 
 
 def _check_classes(labels: Tensor, classes: int) -> None:
-    if torch.compiler.is_compiling() or labels.is_meta:
+    if makes_graph() or labels.is_meta:
         return
     wrong = (labels.ge(classes) | labels.lt(0)) & labels.ne(IGNORED_LABEL)
     if bool(wrong.any()):

@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-__all__ = ["Rows", "first_tokens"]
+__all__ = ["Rows", "first_tokens", "with_first_token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Rows:
 
     @property
     def cumulative_lengths(self) -> Tensor:
-        """(B + 1,) where each row's tokens begin among all real ones, and their number; on the processor, which plans."""
+        """(B + 1,) where each row begins among all real tokens, and their number; on the processor, which plans."""
         lengths = self.real.sum(1).cpu()
         return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
 
@@ -59,3 +59,10 @@ def first_tokens(states: Tensor, real: Tensor | None) -> Tensor:
     if real is None:
         return states[:, 0]
     return states[torch.arange(len(states), device=states.device), real.int().argmax(1)]
+
+
+def with_first_token(states: Tensor, real: Tensor | None) -> Tensor:
+    """(B, L, W) with each row's first real token in front, for modules of somebody's own that read position 0."""
+    if real is None:
+        return states
+    return torch.cat([first_tokens(states, real)[:, None], states[:, 1:]], 1)

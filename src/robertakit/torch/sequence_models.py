@@ -13,7 +13,7 @@ from robertakit.torch.encoder import RobertaModel
 from robertakit.torch.inputs import flatten_choices, labelled_tokens, leading_shape, packed_tokens
 from robertakit.torch.losses import check_token_labels, classification_loss, cross_entropy
 from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
-from robertakit.torch.rows import first_tokens
+from robertakit.torch.rows import first_tokens, with_first_token
 
 __all__ = ["RobertaClassificationHead", "RobertaForMultipleChoice", "RobertaForSequenceClassification"]
 
@@ -114,8 +114,8 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         if type(self.classifier) is RobertaClassificationHead:
             logits = self.score(first_tokens(states, real))["logits"]
         else:  # somebody's own head may read more than the first token
-            logits = self.classifier(states)
-        if labels is not None and real is not None and len(labels) == len(logits):
+            logits = self.classifier(with_first_token(states, real))
+        if isinstance(labels, Tensor) and real is not None and labels.shape[:1] == logits.shape[:1]:
             some = real.any(1)
             loss = classification_loss(self.config, logits[some], labels[some], self.check_inputs)
         elif labels is not None:
@@ -123,9 +123,7 @@ class RobertaForSequenceClassification(RobertaPreTrainedModel):
         if real is not None:
             logits = logits * real.any(1, keepdim=True)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
-        return SequenceClassifierOutput.answer(
-            {"loss": loss, "logits": logits}, out, as_dict=as_dict
-        )
+        return SequenceClassifierOutput.answer({"loss": loss, "logits": logits}, out, as_dict=as_dict)
 
 
 class RobertaForMultipleChoice(RobertaPreTrainedModel):
@@ -203,8 +201,8 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
         labelled = None
         if labels is not None:
             labels = labels.reshape(-1)
-            check_token_labels(labels, given.shape[:1], given.shape[1], self.check_inputs)
-            labelled = _needed_by_choices(labels, mask)
+            labels = check_token_labels(labels, given.shape[:1], given.shape[1], self.check_inputs)
+            labelled = _needed_by_choices(labels, given.shape[:2], mask)
         mask, real = labelled_tokens(self.config, mask, head_mask, output_attentions, labelled)
         out = self.roberta(
             ids,
@@ -226,16 +224,14 @@ class RobertaForMultipleChoice(RobertaPreTrainedModel):
         if empty is not None:
             logits = logits.masked_fill(empty, 0)
         as_dict = self.config.use_return_dict if return_dict is None else return_dict
-        return MultipleChoiceModelOutput.answer(
-            {"loss": loss, "logits": logits}, out, as_dict=as_dict
-        )
+        return MultipleChoiceModelOutput.answer({"loss": loss, "logits": logits}, out, as_dict=as_dict)
 
 
-def _needed_by_choices(labels: Tensor, mask: Tensor | None) -> Tensor | None:
+def _needed_by_choices(labels: Tensor, shape: torch.Size, mask: Tensor | None) -> Tensor | None:
     """Which tokens (B·N, L) the labels need, as far as the mask can hide them: the first of the choices they name."""
-    if mask is None or mask.dim() != 2:
+    if mask is None or mask.dim() != 2 or len(mask) != shape.numel():
         return None
-    empty = ~mask.bool().any(1).view(len(labels), -1)
+    empty = ~mask.bool().any(1).view(shape)
     named = torch.zeros_like(empty).scatter(
         1, labels.clamp(min=0).long()[:, None], labels.ne(IGNORED_LABEL)[:, None]
     )

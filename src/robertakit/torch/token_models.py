@@ -83,7 +83,7 @@ class RobertaForTokenClassification(RobertaPreTrainedModel):
         """
         if labels is not None:
             shape = leading_shape(input_ids, inputs_embeds)
-            check_token_labels(labels, shape, self.config.num_labels, self.check_inputs)
+            labels = check_token_labels(labels, shape, self.config.num_labels, self.check_inputs)
         attention_mask, real = labelled_tokens(
             self.config,
             attention_mask,
@@ -190,7 +190,7 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
                 span_positions("start_positions", start_positions, batch, length),
                 span_positions("end_positions", end_positions, batch, length),
             )
-        labelled = None if spans is None else _needed_by_spans(torch.stack(spans), attention_mask)
+        labelled = None if spans is None else _needed_by_spans(torch.stack(spans), attention_mask, length)
         attention_mask, real = labelled_tokens(
             self.config, attention_mask, head_mask, output_attentions, labelled
         )
@@ -215,11 +215,11 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
         return QuestionAnsweringModelOutput.answer(own, out, as_dict=as_dict)
 
 
-def _needed_by_spans(positions: Tensor, mask: Tensor | None) -> Tensor | None:
+def _needed_by_spans(positions: Tensor, mask: Tensor | None, length: int) -> Tensor | None:
     """Which tokens (B, L) the positions (2, B) need; a row without any real token has no part in the loss."""
-    if mask is None or mask.dim() != 2:
+    batch = positions.shape[1]
+    if not isinstance(mask, Tensor) or mask.shape != (batch, length):
         return None
-    batch, length = mask.shape
     needed = torch.zeros(batch, length + 1, dtype=torch.bool, device=mask.device)
     needed = needed.scatter(1, positions.long().T, True)
     return needed[:, :length] & mask.bool().any(1, keepdim=True)

@@ -25,43 +25,29 @@ class XLMRobertaPreTrainedModel(RobertaPreTrainedModel):
     config_class = XLMRobertaConfig
 
 
-class XLMRobertaModel(RobertaModel):
+class XLMRobertaModel(RobertaModel, XLMRobertaPreTrainedModel):
     """The bare model; see `RobertaModel`."""
 
-    config_class = XLMRobertaConfig
 
-
-class XLMRobertaForCausalLM(RobertaForCausalLM):
+class XLMRobertaForCausalLM(RobertaForCausalLM, XLMRobertaPreTrainedModel):
     """Predicts the next word; see `RobertaForCausalLM`."""
 
-    config_class = XLMRobertaConfig
 
-
-class XLMRobertaForMaskedLM(RobertaForMaskedLM):
+class XLMRobertaForMaskedLM(RobertaForMaskedLM, XLMRobertaPreTrainedModel):
     """Predicts masked words; see `RobertaForMaskedLM`."""
 
-    config_class = XLMRobertaConfig
 
-
-class XLMRobertaForSequenceClassification(RobertaForSequenceClassification):
+class XLMRobertaForSequenceClassification(RobertaForSequenceClassification, XLMRobertaPreTrainedModel):
     """Classes of a text; see `RobertaForSequenceClassification`."""
 
-    config_class = XLMRobertaConfig
 
-
-class XLMRobertaForMultipleChoice(RobertaForMultipleChoice):
+class XLMRobertaForMultipleChoice(RobertaForMultipleChoice, XLMRobertaPreTrainedModel):
     """The best of several choices; see `RobertaForMultipleChoice`."""
 
-    config_class = XLMRobertaConfig
 
-
-class XLMRobertaForTokenClassification(RobertaForTokenClassification):
+class XLMRobertaForTokenClassification(RobertaForTokenClassification, XLMRobertaPreTrainedModel):
     """A class for each token; see `RobertaForTokenClassification`."""
 
-    config_class = XLMRobertaConfig
 
-
-class XLMRobertaForQuestionAnswering(RobertaForQuestionAnswering):
+class XLMRobertaForQuestionAnswering(RobertaForQuestionAnswering, XLMRobertaPreTrainedModel):
     """Where an answer lies; see `RobertaForQuestionAnswering`."""
-
-    config_class = XLMRobertaConfig
