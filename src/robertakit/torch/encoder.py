@@ -1,4 +1,4 @@
-"""Embeddings, the stack of layers, the pooler, and the bare model of them; attention lives in `attention.py`.
+"""The stack of layers, the pooler, and the bare model; `embeddings.py` stands before it, `attention.py` within it.
 
 Shape letters: B batch, L padded length, K keys, T packed tokens, S sequences, W width, F feed-forward width,
 H heads. Modules carry the documented names.
@@ -27,19 +27,18 @@ from robertakit.torch.attention import (
     RobertaOutput,
 )
 from robertakit.torch.cache import DynamicCache, LegacyCache, PastKeyValues
+from robertakit.torch.embeddings import RobertaEmbeddings
 from robertakit.torch.inputs import (
     Inputs,
     check_lengths,
     check_rows,
-    default_positions,
-    leading_shape,
-    makes_graph,
     read_inputs,
 )
+from robertakit.torch.packing import makes_graph
 from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
 from robertakit.torch.rows import first_tokens, with_first_token
 
-__all__ = ["RobertaEmbeddings", "RobertaEncoder", "RobertaLayer", "RobertaModel", "RobertaPooler"]
+__all__ = ["RobertaEncoder", "RobertaLayer", "RobertaModel", "RobertaPooler"]
 
 #: A layer's rows, its attention maps and those of its cross-attention.
 LayerOutput = tuple[Tensor, Tensor | None, Tensor | None]
@@ -53,44 +52,6 @@ class Stack(NamedTuple):
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     cross_attentions: tuple[Tensor, ...] | None = None
-
-
-class RobertaEmbeddings(nn.Module):
-    """Sum of word, type and, unless positions are relative, position embeddings; LayerNorm, dropout."""
-
-    def __init__(self, config: RobertaConfig) -> None:
-        super().__init__()
-        pad, width = config.pad_token_id, config.hidden_size
-        self.padding_idx = pad
-        self.position_embedding_type = config.position_embedding_type
-        self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=pad)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width, padding_idx=pad)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
-        self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        past_key_values_length: int = 0,
-    ) -> Tensor:
-        """(B, L) ids or (B, L, W) word embeddings to (B, L, W); packed (T,) or (T, W) where positions are given."""
-        if position_ids is None:
-            leading_shape(input_ids, inputs_embeds)
-            position_ids = default_positions(
-                self.padding_idx, input_ids, inputs_embeds, past_key_values_length
-            )
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
-        if token_type_ids is None:  # one row for all tokens
-            token_type_ids = position_ids.new_zeros(1)
-        summed = words + self.token_type_embeddings(token_type_ids)
-        if self.position_embedding_type == "absolute":
-            summed = summed + self.position_embeddings(position_ids)
-        embedded: Tensor = self.dropout(self.LayerNorm(summed))
-        return embedded
 
 
 class RobertaIntermediate(nn.Module):

@@ -14,8 +14,9 @@ from robertakit.outputs import CausalLMOutputWithCrossAttentions, MaskedLMOutput
 from robertakit.torch.cache import PastKeyValues
 from robertakit.torch.encoder import RobertaModel
 from robertakit.torch.generation import GenerationMixin
-from robertakit.torch.inputs import labelled_tokens, leading_shape
+from robertakit.torch.inputs import leading_shape
 from robertakit.torch.losses import check_token_labels, cross_entropy, next_tokens
+from robertakit.torch.packing import labelled_tokens
 from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
 from robertakit.torch.rows import Rows
 

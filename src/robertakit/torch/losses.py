@@ -12,7 +12,8 @@ from torch.nn import functional as F  # noqa: N812
 from robertakit.architecture import IGNORED_LABEL, problem_type
 from robertakit.configuration import RobertaConfig
 from robertakit.errors import BadShape, InputError
-from robertakit.torch.inputs import check_integers, makes_graph
+from robertakit.torch.inputs import check_integers
+from robertakit.torch.packing import makes_graph
 
 __all__ = [
     "check_token_labels",

@@ -10,8 +10,9 @@ from robertakit.architecture import IGNORED_LABEL, head_dropout
 from robertakit.configuration import RobertaConfig
 from robertakit.outputs import MultipleChoiceModelOutput, SequenceClassifierOutput
 from robertakit.torch.encoder import RobertaModel
-from robertakit.torch.inputs import flatten_choices, labelled_tokens, leading_shape, packed_tokens
+from robertakit.torch.inputs import flatten_choices, leading_shape
 from robertakit.torch.losses import check_token_labels, classification_loss, cross_entropy
+from robertakit.torch.packing import labelled_tokens, packed_tokens
 from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
 from robertakit.torch.rows import first_tokens, with_first_token
 

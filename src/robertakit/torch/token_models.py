@@ -11,8 +11,9 @@ from robertakit.configuration import RobertaConfig
 from robertakit.errors import ConfigError
 from robertakit.outputs import QuestionAnsweringModelOutput, TokenClassifierOutput
 from robertakit.torch.encoder import RobertaModel
-from robertakit.torch.inputs import labelled_tokens, leading_shape
+from robertakit.torch.inputs import leading_shape
 from robertakit.torch.losses import check_token_labels, cross_entropy, span_loss, span_positions
+from robertakit.torch.packing import labelled_tokens
 from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
 from robertakit.torch.rows import Rows
 
