@@ -226,6 +226,12 @@ def ways_of(part: str, work: Workload, models: dict[str, nn.Module]) -> list[Way
     return answering(work, models, 1024 if work.device.type == "cpu" else 16_384)
 
 
+def chosen(ways: list[Way], keys: list[str] | None) -> list[Way]:
+    """The ways that `--ways` names; all of a part of which it names none."""
+    named = [way for way in ways if keys and way.key in keys]
+    return named or ways
+
+
 def machine(options: argparse.Namespace) -> dict[str, object]:
     """What the figures depend on, as the system reports it."""
     import transformers
@@ -265,7 +271,7 @@ def measured(
     """Compare and time the ways of one part; return the raw results."""
     device, bound = torch.device(options.device), BOUNDS[options.dtype]
     work = workload(part, options)
-    ways = ways_of(part, work, models)
+    ways = chosen(ways_of(part, work, models), options.ways)
     say(f"{part}: {len(work.lengths)} sequences, {work.tokens} tokens")
     if part == "answering":
         found: dict[str, object] = {"distances": compare_answers(ways, bound, say)}
@@ -293,7 +299,7 @@ def run(options: argparse.Namespace, arguments: list[str], say: Callable[[str], 
     models = matched_models(
         ["ours", "theirs"], sizes_of(options), torch.device(options.device), getattr(torch, options.dtype)
     )
-    names = ("small", "sequences", "training_sequences", "rounds", "device", "dtype")
+    names = ("small", "sequences", "training_sequences", "rounds", "device", "dtype", "ways")
     results: dict[str, object] = {
         "settings": {name: getattr(options, name) for name in names},
         "machine": machine(options),
@@ -327,6 +333,7 @@ def main() -> None:
     parser.add_argument(
         "--parts", nargs="+", default=["answering", "training"], choices=["answering", "training"]
     )
+    parser.add_argument("--ways", nargs="+", help="keys of the ways to take (default: all)")
     parser.add_argument("--no-memory", dest="memory", action="store_false", help="leave the memory out")
     parser.add_argument(
         "--save", action="store_true", help="write benchmarks/results/ and docs/benchmarks.md"
