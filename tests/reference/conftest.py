@@ -7,6 +7,7 @@ the printed answers and losses. A framework that computes anything else prints s
 
 import math
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -224,5 +225,13 @@ def hub(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[st
     environment = {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    for module, name, value in [  # who imported these before has read the environment as it was then
+        ("huggingface_hub.constants", "HF_HUB_CACHE", str(cache)),
+        ("huggingface_hub.constants", "HF_HUB_OFFLINE", True),
+        ("transformers.utils.hub", "TRANSFORMERS_CACHE", str(cache)),
+        ("transformers.utils.hub", "_is_offline_mode", True),
+    ]:
+        if hasattr(sys.modules.get(module), name):
+            monkeypatch.setattr(sys.modules[module], name, value)
     monkeypatch.chdir(tmp_path)
     return environment
