@@ -13,6 +13,7 @@ from robertakit import RobertaConfig, errors
 from robertakit.architecture import head_named
 from robertakit.batch import check_ids, plan, position_ids, unpack
 from robertakit.checkpoints import load_weights, save_weights
+from robertakit.checkpoints.loading import stored_weights
 from robertakit.errors import RobertakitError, listed, require
 from robertakit.files import locate
 
@@ -30,9 +31,9 @@ def leaves(cls: type[RobertakitError] = RobertakitError) -> Iterator[type[Robert
 
 
 def an_unsupported_format(folder: Path) -> None:
-    RobertaConfig(**SMALL).save_pretrained(folder)
-    (folder / "tf_model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    robertakit.numpy.load(folder, head="masked-lm")
+    header = b'{"x": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}'
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    stored_weights(locate(folder))["x"].read()
 
 
 def a_failed_save(folder: Path) -> None:
@@ -74,7 +75,7 @@ TRIGGERS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         lambda _: load_weights(CHECKPOINTS / "broken/truncated", RobertaConfig(**SMALL), "masked-lm"),
         ("model.safetensors",),
     ),
-    "UnsupportedFormat": (an_unsupported_format, ("tf_model.h5",)),
+    "UnsupportedFormat": (an_unsupported_format, ("F8_E4M3", "convert it first")),
     "TensorMismatch": (
         lambda _: robertakit.numpy.load(CHECKPOINTS / "broken/missing_backbone_tensor", head="masked-lm"),
         ("roberta.encoder.layer.1.output.dense.weight", "strict=False"),

@@ -37,7 +37,8 @@ FIELDS = {
 
 def test_every_container_is_listed_and_registered():
     assert set(outputs.__all__) == {*FIELDS, "ModelOutput"}
-    assert {kind.__name__ for kind in ModelOutput.registry} == set(FIELDS)
+    ours = {kind.__name__ for kind in ModelOutput.registry if kind.__module__ == outputs.__name__}
+    assert ours == set(FIELDS)  # other modules add theirs, such as those of generate()
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -103,7 +103,7 @@ def test_an_own_head_can_use_the_masks_as_the_layers_do(tiny):
     mask = ids.ne(1).long()
     added = model.get_extended_attention_mask(mask, ids.shape)
     attention = model(ids, mask, output_attentions=True).attentions[0]
-    hidden = model.embeddings(ids, torch.tensor([[2, 3, 4, 5], [2, 3, 4, 1]]))
+    hidden = model.embeddings(ids, position_ids=torch.tensor([[2, 3, 4, 5], [2, 3, 4, 1]]))
     inner = model.encoder.layer[0].attention.self
     query, key = (layer(hidden).view(2, 4, 4, 4).transpose(1, 2) for layer in (inner.query, inner.key))
     scores = query @ key.transpose(-1, -2) / 2 + added
