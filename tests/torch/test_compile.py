@@ -17,8 +17,9 @@ def packed(lengths, seed):
 
 # Inductor itself uses what PyTorch calls deprecated.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_three_packed_batches_compile_at_most_three_times_forward_and_backward(models):
-    """Inductor needs a C++ compiler on a processor, as the docs say."""
+def test_three_packed_batches_compile_at_most_three_times_forward_and_backward(models, tmp_path, monkeypatch):
+    """Inductor needs a C++ compiler on a processor, as the docs say; what it made before is not taken."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch._dynamo.reset()
     counters = torch._dynamo.utils.counters
     counters.clear()
