@@ -238,7 +238,9 @@ class TestFiles:
         assert not list(tmp_path.iterdir())
 
     def test_arguments_that_saving_has_not(self, tmp_path):
-        with pytest.raises(ArgumentError, match="'repo_id' of save_pretrained; expected it together with push"):
+        with pytest.raises(
+            ArgumentError, match="'repo_id' of save_pretrained; expected it together with push"
+        ):
             RobertaConfig().save_pretrained(tmp_path, repo_id="me/model")
         with pytest.raises(ArgumentError, match="unknown argument 'safe'"):
             RobertaConfig().save_pretrained(tmp_path, safe=True)
