@@ -25,7 +25,9 @@ def pair(models, tmp_path_factory):
 
     def prepare(input_ids, attention_mask=None, **kwargs):
         inputs = plain(input_ids, attention_mask=attention_mask, **kwargs)
-        real = torch.ones_like(input_ids) if attention_mask is None else attention_mask  # 5 has None for all ones
+        real = (
+            torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        )  # 5 has None for all ones
         positions = real.cumsum(-1) * real + PAD
         inputs["position_ids"] = positions[:, -inputs["input_ids"].shape[1] :]
         return inputs
