@@ -14,6 +14,7 @@ from robertakit.architecture import kept_heads
 from robertakit.configuration import RobertaConfig
 from robertakit.errors import ArgumentError
 from robertakit.torch.cache import DynamicCache
+from robertakit.torch.linear import linear
 from robertakit.torch.packed_attention import packed_attention
 from robertakit.torch.relative_positions import relative_scores
 
@@ -117,9 +118,9 @@ class RobertaSelfAttention(nn.Module):
         Returns:
             (B, L, H·D) or (T, H·D), and the maps (B, H, L, K), after dropout and head mask, or None.
         """
-        query = self._heads(self.query(hidden_states))
+        query = self._heads(linear(self.query, hidden_states))
         if isinstance(layout, PackedLayout):
-            key, value = self._heads(self.key(hidden_states)), self._heads(self.value(hidden_states))
+            key, value = (self._heads(linear(layer, hidden_states)) for layer in (self.key, self.value))
             context = packed_attention(
                 query,
                 key,
@@ -163,7 +164,7 @@ class RobertaSelfAttention(nn.Module):
             if known is not None:
                 return known
         rows = hidden_states if encoder_states is None else encoder_states
-        key, value = (self._heads(linear(rows)).transpose(1, 2) for linear in (self.key, self.value))
+        key, value = (self._heads(linear(layer, rows)).transpose(1, 2) for layer in (self.key, self.value))
         if cache is None:
             return key, value
         if encoder_states is None:
@@ -217,7 +218,7 @@ class RobertaOutput(nn.Module):
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
         """(..., inner) and the residual (..., W); returns (..., W)."""
-        normalised: Tensor = self.LayerNorm(self.dropout(self.dense(hidden_states)) + input_tensor)
+        normalised: Tensor = self.LayerNorm(self.dropout(linear(self.dense, hidden_states)) + input_tensor)
         return normalised
 
 
@@ -264,8 +265,8 @@ class RobertaAttention(nn.Module):
             return
         width = inner.attention_head_size
         rows = torch.tensor([head * width + i for head in kept for i in range(width)], dtype=torch.long)
-        for linear in (inner.query, inner.key, inner.value):
-            _keep(linear, rows, 0)
+        for module in (inner.query, inner.key, inner.value):
+            _keep(module, rows, 0)
         _keep(self.output.dense, rows, 1)
         inner.pruned_heads |= asked
         inner.num_attention_heads = len(kept)

@@ -34,6 +34,7 @@ from robertakit.torch.inputs import (
     check_rows,
     read_inputs,
 )
+from robertakit.torch.linear import linear
 from robertakit.torch.packing import makes_graph
 from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
 from robertakit.torch.rows import first_tokens, with_first_token
@@ -64,7 +65,7 @@ class RobertaIntermediate(nn.Module):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """(..., W) to (..., F)."""
-        return self.intermediate_act_fn(self.dense(hidden_states))
+        return self.intermediate_act_fn(linear(self.dense, hidden_states))
 
 
 class RobertaLayer(nn.Module):

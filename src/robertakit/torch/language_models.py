@@ -15,6 +15,7 @@ from robertakit.torch.cache import PastKeyValues
 from robertakit.torch.encoder import RobertaModel
 from robertakit.torch.generation import GenerationMixin
 from robertakit.torch.inputs import leading_shape
+from robertakit.torch.linear import linear
 from robertakit.torch.losses import check_token_labels, cross_entropy, next_tokens
 from robertakit.torch.packing import labelled_tokens
 from robertakit.torch.pretrained import RobertaPreTrainedModel, as_part
@@ -36,8 +37,7 @@ class RobertaLMHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., W) to logits (..., V)."""
-        logits: Tensor = self.decoder(self.layer_norm(F.gelu(self.dense(features))))
-        return logits
+        return linear(self.decoder, self.layer_norm(F.gelu(linear(self.dense, features))))
 
 
 class _LanguageModel(RobertaPreTrainedModel):
