@@ -11,6 +11,7 @@ from typing import ClassVar, Literal, Protocol, Self, cast, overload
 import torch
 from torch import Tensor
 
+from robertakit.checkpoints.arguments import renamed, split_arguments
 from robertakit.checkpoints.loading import Weights, fit_weights, stored_weights
 from robertakit.checkpoints.weight_files import container_asked
 from robertakit.configuration import PretrainedConfig
@@ -26,8 +27,6 @@ from robertakit.torch.loading_arguments import (
     dtype_named,
     one_dtype,
     refuse_what_is_not_done,
-    renamed,
-    split_arguments,
     stored_dtype,
     stored_tensors,
 )

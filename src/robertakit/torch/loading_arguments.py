@@ -1,29 +1,20 @@
-"""What the arguments of `from_pretrained` mean: the configuration, the constructor's own, dtypes, and what is refused.
+"""What the arguments of `from_pretrained` mean in PyTorch: dtypes, and what is refused.
 
-Files and their checks are `robertakit.checkpoints`' business.
+Which of them are fields and which the constructor's, `robertakit.checkpoints.arguments` decides.
 """
 
-import copy
-import inspect
-import re
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robertakit.checkpoints import StoredTensor, Weights
 from robertakit.checkpoints.tensors import as_stored as of_array
 from robertakit.configuration import PretrainedConfig
 from robertakit.errors import ArgumentError, listed
-from robertakit.field_values import refuse_unknown
-from robertakit.files import WHERE
 from robertakit.torch.values import as_stored
 
-__all__ = [
-    "dtype_named", "one_dtype", "refuse_what_is_not_done", "renamed", "split_arguments", "stored_dtype",
-    "stored_tensors",
-]  # fmt: skip
+__all__ = ["dtype_named", "one_dtype", "refuse_what_is_not_done", "stored_dtype", "stored_tensors"]
 
 FLOATS = {
     "float16": torch.float16,
@@ -72,62 +63,6 @@ def refuse_what_is_not_done(arguments: dict[str, object]) -> None:
             )
 
 
-def _arguments_of(kind: type[nn.Module]) -> tuple[set[str], bool]:
-    """Return the keywords of a model's constructor beside the configuration, and whether it takes any others."""
-    known = inspect.signature(kind.__init__).parameters
-    keywords = {name for name, p in known.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    return keywords - {"self", "config"}, any(p.kind is p.VAR_KEYWORD for p in known.values())
-
-
-def split_arguments(
-    kind: type[nn.Module],
-    config_class: type[PretrainedConfig],
-    given: PretrainedConfig | None,
-    read: Callable[[], dict[str, object]],
-    kwargs: Mapping[str, object],
-    documented: set[str],
-) -> tuple[PretrainedConfig, dict[str, object]]:
-    """Return the configuration under the caller's fields, and the keywords that are the constructor's.
-
-    Args:
-        kind: the model's class.
-        config_class: its configuration's class; a file of a wider kind is read as one of this class.
-        given: the caller's configuration, which is not changed.
-        read: reads the fields of the checkpoint's, where there is no other.
-        kwargs: fields and keywords of the constructor; what both know is the constructor's.
-        documented: names of the other arguments, for the error.
-
-    Raises:
-        ArgumentError: a keyword that nothing knows.
-    """
-    own, any_other = _arguments_of(kind)
-    if given is not None:
-        config, rest = copy.deepcopy(given), dict(kwargs)
-        if "attn_implementation" in rest:
-            config.attn_implementation = cast("str | None", rest.pop("attn_implementation"))
-            config.validate()
-    else:
-        fields = read()
-        stored = PretrainedConfig.families.get(str(fields.get("model_type")), config_class)
-        chosen = config_class if issubclass(config_class, stored) else stored
-        ours = {name: value for name, value in kwargs.items() if name not in own}
-        make: Callable[..., tuple[PretrainedConfig, dict[str, object]]] = chosen.from_dict
-        config, rest = make(fields, return_unused_kwargs=True, **ours)
-        rest |= {name: value for name, value in kwargs.items() if name in own}
-    unknown = sorted(set(rest) - own)
-    if any_other or not unknown:
-        return config, rest
-    if given is not None and unknown:
-        raise ArgumentError(
-            given=f"config, and {listed(unknown)} of {kind.__name__}.from_pretrained",
-            hint="set fields on the config itself",
-        )
-    refuse_unknown(
-        unknown, f"{kind.__name__}.from_pretrained", {*documented, *WHERE, *own, *config.to_dict()}
-    )
-    return config, rest
-
-
 def dtype_named(dtype: torch.dtype | str) -> torch.dtype:
     """A dtype that a model can have, from itself or its name.
 
@@ -168,30 +103,3 @@ def stored_dtype(config: PretrainedConfig, found: Weights) -> torch.dtype:
 def stored_tensors(state_dict: Mapping[str, Tensor]) -> dict[str, StoredTensor]:
     """Return tensors as a file would hold them; on the processor they are not copied."""
     return {name: of_array(as_stored(tensor)) for name, tensor in state_dict.items()}
-
-
-def renamed(stored: Weights, key_mapping: Mapping[str, str] | None) -> Weights:
-    """Return stored tensors under other names: the first regular expression that matches is replaced.
-
-    Raises:
-        ArgumentError: two tensors get one name, or an expression is none.
-    """
-    if not key_mapping:
-        return stored
-    result: dict[str, StoredTensor] = {}
-    for name, tensor in stored.items():
-        new = name
-        for pattern, replacement in key_mapping.items():
-            try:
-                new, count = re.subn(pattern, replacement, name)
-            except (re.error, IndexError) as error:
-                raise ArgumentError(
-                    given=f"key_mapping with {pattern!r} and {replacement!r} ({error})",
-                    expected="regular expressions",
-                ) from error
-            if count:
-                break
-        if new in result:
-            raise ArgumentError(given=f"key_mapping that makes two tensors {new!r}")
-        result[new] = tensor
-    return result
