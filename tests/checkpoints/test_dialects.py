@@ -53,3 +53,33 @@ def test_what_the_table_has_not_keeps_its_name() -> None:
     assert KERAS.name(["optimizer", "iterations:0"]) == "optimizer.iterations"
     assert FLAX.name(["encoder", "layer", "0", "adapter", "kernel"]) == "encoder.layer.0.adapter.kernel"
     assert FLAX.name(["embeddings", "LayerNorm", "gamma"]) == "embeddings.LayerNorm.gamma"
+
+
+@pytest.mark.parametrize("dialect", [KERAS, FLAX], ids=["keras", "flax"])
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row.name}-{row.group}" for row in ROWS])
+def test_a_path_says_the_name_and_a_layout_the_values(dialect: Dialect, row) -> None:  # type: ignore[no-untyped-def]
+    name = row.name.format(layer=3)
+    path = dialect.path(name, row.kind)
+    assert dialect.name(path) == name
+    values = np.arange(6, dtype=np.float32).reshape((2, 3) if len(row.shape) == 2 else (6,))
+    laid_out = dialect.layout(row.kind, values)
+    assert np.array_equal(dialect.read(path, StoredTensor("F32", laid_out))[1].read(), values)
+    back = dialect.stored(row.kind, laid_out)
+    assert np.array_equal(back, values)
+    assert back.flags.c_contiguous
+
+
+def test_keras_forbids_some_attributes() -> None:
+    layer = "roberta.encoder.layer.11"
+    attributes = {
+        f"{layer}.attention.self.key.bias": "attention.self_attention.key.bias",
+        f"{layer}.attention.output.LayerNorm.bias": "attention.dense_output.LayerNorm.bias",
+        f"{layer}.crossattention.self.key.bias": "crossattention.self_attention.key.bias",
+        f"{layer}.crossattention.output.dense.bias": "crossattention.dense_output.dense.bias",
+        f"{layer}.output.dense.bias": "bert_output.dense.bias",
+        f"{layer}.intermediate.dense.bias": "intermediate.dense.bias",
+    }
+    for name, theirs in attributes.items():
+        assert KERAS.attributes(name, "bias") == (*layer.split("."), *theirs.split("."))
+        assert FLAX.attributes(name, "bias") == FLAX.path(name, "bias")
+    assert KERAS.attributes("classifier.out_proj.weight", "matrix") == ("classifier", "out_proj", "kernel")
