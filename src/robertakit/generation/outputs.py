@@ -1,10 +1,16 @@
-"""The documented outputs of `generate(return_dict_in_generate=True)`."""
+"""The documented outputs of `generate(return_dict_in_generate=True)`, and those that the Flax classes give always."""
 
 from dataclasses import dataclass
 
 from robertakit.outputs import ArrayT, Layers, ModelOutput
 
-__all__ = ["GenerateBeamDecoderOnlyOutput", "GenerateDecoderOnlyOutput"]
+__all__ = [
+    "FlaxBeamSearchOutput",
+    "FlaxGreedySearchOutput",
+    "FlaxSampleOutput",
+    "GenerateBeamDecoderOnlyOutput",
+    "GenerateDecoderOnlyOutput",
+]
 
 
 @dataclass(eq=False)
@@ -51,3 +57,38 @@ class GenerateBeamDecoderOnlyOutput(ModelOutput[ArrayT]):
     attentions: tuple[Layers[ArrayT], ...] | None = None
     hidden_states: tuple[Layers[ArrayT], ...] | None = None
     past_key_values: object = None
+
+
+@dataclass(eq=False)
+class FlaxGreedySearchOutput(ModelOutput[ArrayT]):
+    """What greedy search gives in JAX.
+
+    Attributes:
+        sequences: (R, C) ids, prompts included.
+    """
+
+    sequences: ArrayT | None = None
+
+
+@dataclass(eq=False)
+class FlaxSampleOutput(ModelOutput[ArrayT]):
+    """What sampling gives in JAX.
+
+    Attributes:
+        sequences: (R, C) ids, prompts included.
+    """
+
+    sequences: ArrayT | None = None
+
+
+@dataclass(eq=False)
+class FlaxBeamSearchOutput(ModelOutput[ArrayT]):
+    """What beam search gives in JAX.
+
+    Attributes:
+        sequences: (S, C) ids, prompts included.
+        scores: (S,) log-probabilities over length penalty.
+    """
+
+    sequences: ArrayT | None = None
+    scores: ArrayT | None = None
