@@ -59,7 +59,8 @@ def search_beams(
         decoding.record("scores", logs)
         check_numbers(logs)
         running = np.array([search.scores() for search in beams], logs.dtype)
-        total = (logs.reshape(prompts, width, -1) + running[:, :, None]).reshape(prompts, -1)
+        with np.errstate(over="ignore"):  # what stands for minus infinity, where invalid values are replaced
+            total = (logs.reshape(prompts, width, -1) + running[:, :, None]).reshape(prompts, -1)
         # enough that `width` can go on even where the best of each beam all end it
         count = min(max(2, len(stopping.eos) + 1) * width, total.shape[1])
         index = _best(total + generator.gumbel(size=total.shape) if config.do_sample else total, count)

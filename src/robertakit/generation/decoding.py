@@ -65,8 +65,9 @@ class Told:
 class Predictor(Protocol):
     """A model of some framework, as far as generation sees it; made for one call, it keeps the cache between steps."""
 
-    #: Tokens that the cache holds; 0 at each step of a model without one.
-    cached: int
+    @property
+    def cached(self) -> int:
+        """Tokens that the cache holds; 0 at each step of a model without one."""
 
     def __call__(self, step: Step) -> Told:
         """Compute what may follow each row."""
@@ -126,7 +127,7 @@ class Decoding:
     @property
     def columns(self) -> int:
         """How many columns the rows have, those of embeddings included."""
-        return self.mask.shape[1]
+        return int(self.mask.shape[1])
 
     def next_logits(self) -> Scores:
         """Compute what may follow: (R, V), the caller's to change."""
@@ -140,10 +141,9 @@ class Decoding:
             of_prompt = np.arange(len(logits)).repeat(self._copies)
             self.select(of_prompt)
             self.mask = self.mask[of_prompt]
-            self._embeds, self._types, self._positions = (
-                None if given is None else given[of_prompt]
-                for given in (self._embeds, self._types, self._positions)
-            )
+            self._embeds = None if self._embeds is None else self._embeds[of_prompt]
+            self._types = None if self._types is None else self._types[of_prompt]
+            self._positions = None if self._positions is None else self._positions[of_prompt]
             self._static = {
                 name: value if name == "head_mask" else value[of_prompt]
                 for name, value in self._static.items()

@@ -77,7 +77,8 @@ def _softmax(scores: Scores) -> Scores:
 def _kth(scores: Scores, k: int) -> Scores:
     """The k-th largest of each row, (R, 1)."""
     k = min(k, scores.shape[1])
-    return np.partition(scores, -k, axis=-1)[:, -k, None]
+    kth: Scores = np.partition(scores, -k, axis=-1)[:, -k, None]
+    return kth
 
 
 def _beyond_mass(scores: Scores, rank: Scores, mass: float, keep: int) -> NDArray[np.bool_]:
@@ -102,7 +103,8 @@ def _entropy(scores: Scores) -> Scores:
     logs = log_softmax(scores)
     with np.errstate(invalid="ignore"):
         expected = np.nansum(np.exp(logs) * logs, -1, keepdims=True)
-    return -expected
+    entropy: Scores = -expected
+    return entropy
 
 
 def _surprise(scores: Scores) -> Scores:

@@ -78,15 +78,15 @@ class Prompts:
         present = [name for name, value in kinds.items() if value is not None]
         if len(present) > 1:
             raise ArgumentError(given=" and ".join(present), expected="one of them")
-        ids = None
+        if inputs is not None:
+            named = _array("input_ids", inputs)
         if embeds is None:
-            ids = named if inputs is None else _array("input_ids", inputs)
-            ids = _first_tokens(rest, config) if ids is None else _checked_ids(ids)
-        batch, columns = check_call(model_config, {"input_ids": ids, **rest}, kind_of=_kind)
+            named = _first_tokens(rest, config) if named is None else _checked_ids(named)
+        batch, columns = check_call(model_config, {"input_ids": named, **rest}, kind_of=_kind)
         assert batch is not None
         assert columns is not None
         _check_steps(rest)
-        ids = np.zeros((batch, 0), np.int64) if ids is None else ids
+        ids = np.zeros((batch, 0), np.int64) if named is None else named.astype(np.int64)
         mask = _mask(rest.pop("attention_mask", None), ids, (batch, columns), config)
         types, where = (
             _of_columns(rest.pop(name, None), batch) for name in ("token_type_ids", "position_ids")
@@ -124,7 +124,7 @@ def real_tokens(ids: Ids, mask: NDArray[np.generic], padding_idx: int) -> NDArra
         >>> real_tokens(np.array([[1, 5, 6]]), np.array([[0, 0, 1, 1, 1]]), padding_idx=1).tolist()
         [[False, False, False, True, True]]
     """
-    real = mask != 0
+    real: NDArray[np.bool_] = mask != 0
     real[:, real.shape[1] - ids.shape[1] :] &= ids != padding_idx
     return real
 
@@ -157,15 +157,15 @@ def _first_tokens(rest: Mapping[str, NDArray[np.generic]], config: GenerationCon
     return np.full((rows, 1), config.bos_token_id, np.int64)
 
 
-def _checked_ids(ids: NDArray[np.generic]) -> Ids:
-    """(B, C) ids, at least one of each; the kind is looked at with that of the other inputs."""
+def _checked_ids(ids: NDArray[np.generic]) -> NDArray[np.generic]:
+    """(B, C), at least one of each; the kind is looked at with that of the other inputs."""
     if ids.ndim != 2 or not ids.size:
         raise BadShape(
             given=f"input_ids of shape {ids.shape}",
             expected="(prompts, tokens), at least one of each",
             hint="without a prompt, leave them out",
         )
-    return ids if _kind(ids) != "integer" else ids.astype(np.int64)
+    return ids
 
 
 def _check_steps(rest: Mapping[str, NDArray[np.generic]]) -> None:
@@ -187,7 +187,8 @@ def _mask(
     padding = config.pad_token_id
     if padding is None or padding in as_ids("eos_token_id", config.eos_token_id) or not ids.size:
         return np.ones(shape, np.int64)
-    return (ids != padding).astype(np.int64)
+    real: NDArray[np.bool_] = ids != padding
+    return real
 
 
 def _of_columns(given: NDArray[np.generic] | None, batch: int) -> Ids | None:

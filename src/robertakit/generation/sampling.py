@@ -71,4 +71,5 @@ def _drawn(scores: Scores, generator: np.random.Generator) -> Ids:
     """Draw a token (R,) for each row by its probabilities: where a uniform number falls among their sums."""
     sums = np.cumsum(np.exp(log_softmax(scores.astype(np.float64))), -1)
     points = generator.random((len(scores), 1)) * sums[:, -1:]
-    return (sums <= points).sum(-1)
+    tokens: Ids = (sums <= points).sum(-1)
+    return tokens

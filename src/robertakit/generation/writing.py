@@ -89,8 +89,9 @@ class Written:
         fields: dict[str, object] = {"sequences": self.sequences, **self.decoding.recorded()}
         if self.found is not None and config.output_scores:
             fields |= {"sequences_scores": self.found.scores, "beam_indices": self.found.beam_indices}
-        kind = GenerateDecoderOnlyOutput if self.found is None else GenerateBeamDecoderOnlyOutput
-        container = kind[object]()
+        container: GenerateDecoderOnlyOutput[object] | GenerateBeamDecoderOnlyOutput[object] = (
+            GenerateDecoderOnlyOutput() if self.found is None else GenerateBeamDecoderOnlyOutput()
+        )
         for name, value in fields.items():
             container[name] = _converted(value, native)
         container["past_key_values"] = self.decoding.cache()

@@ -9,7 +9,7 @@ K slots of the cache, W width, V vocabulary.
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -175,7 +175,7 @@ class FlaxGenerationMixin:
 
 
 #: Of parameters, cache, arrays by name, and what is wanted besides.
-_Compute = Callable[..., tuple[jax.Array, Cache, tuple[jax.Array, ...], tuple[jax.Array, ...]]]
+_Compute = Callable[..., tuple[jax.Array, Cache | None, tuple[jax.Array, ...], tuple[jax.Array, ...]]]
 
 
 class _Programs(NamedTuple):
@@ -246,8 +246,7 @@ def _embed(module: nn.Module, params: Params, ids: jax.Array) -> jax.Array:
     def of_words(bound: nn.Module) -> jax.Array:
         return cast(_Bound, bound).roberta.embeddings.word_embeddings(ids)
 
-    embedded: jax.Array = module.apply({"params": params}, method=of_words)
-    return embedded
+    return cast(jax.Array, module.apply({"params": params}, method=of_words))
 
 
 class _Bound:
@@ -261,7 +260,7 @@ class _Embeddings:
     word_embeddings: Callable[[jax.Array], jax.Array]
 
 
-class _Backbone:
+class _Backbone(Protocol):
     embeddings: _Embeddings
 
     def __call__(self, **arguments: object) -> BaseModelOutputWithPoolingAndCrossAttentions[jax.Array]: ...
@@ -295,8 +294,8 @@ class _Predictor:
         if self.past is None:
             self.before = self._roomy(columns) - columns
         arrays = self._padded(step)
-        self.past = cast(Cache | None, self.cache_now(step.rows))
-        logits, self.past, maps, states = self.programs.step(self.params, self.past, arrays, **self.switches)
+        cache = self._arranged(step.rows)
+        logits, self.past, maps, states = self.programs.step(self.params, cache, arrays, **self.switches)
         if self.past is not None:
             self.cached = columns
         new = step.position_ids.shape[1]
@@ -313,7 +312,7 @@ class _Predictor:
 
     def cache(self, rows: Ids | None) -> object:
         """Return the cache, arranged, without the columns that are padding of all rows."""
-        if (past := self.cache_now(rows)) is None:
+        if (past := self._arranged(rows)) is None:
             return None
 
         def cut(path: tuple[object, ...], leaf: jax.Array) -> jax.Array:
@@ -323,8 +322,7 @@ class _Predictor:
 
         return jax.tree_util.tree_map_with_path(cut, past)
 
-    def cache_now(self, rows: Ids | None) -> Cache | None:
-        """Return the cache, arranged."""
+    def _arranged(self, rows: Ids | None) -> Cache | None:
         if self.past is None or rows is None:
             return self.past
         return self.programs.arrange(self.past, jnp.asarray(rows))
