@@ -231,8 +231,12 @@ def test_split_words(tokenizer: PreTrainedTokenizerBase) -> None:
     words = OTHER.split()
     encoded = tokenizer(words, is_split_into_words=True, return_offsets_mapping=True)
     assert set(encoded.word_ids()) == {None, 0, 1, 2, 3}
-    for word, (start, end) in zip(encoded.word_ids(), encoded["offset_mapping"], strict=True):
-        assert word is None or words[word][start:end].strip() == words[word][start:end] != ""
+    # The pieces of a word cover it, from left to right; one that is only the space before it has no letters of its own.
+    for number, word in enumerate(words):
+        found = zip(encoded.word_ids(), encoded["offset_mapping"], strict=True)
+        spans = [span for of_word, span in found if of_word == number]
+        assert spans == sorted(spans)
+        assert {letter for start, end in spans for letter in range(start, end)} == set(range(len(word)))
     # Every word begins with a space (byte-level BPE) or a word mark (unigram): as the text with a space before it.
     assert encoded["input_ids"] == tokenizer(" " + OTHER)["input_ids"]
     assert tokenizer([words, words[:1]], is_split_into_words=True)["input_ids"][0] == encoded["input_ids"]
