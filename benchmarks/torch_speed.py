@@ -323,7 +323,7 @@ def main() -> None:
     )
     parser.add_argument("--sequences", type=int, default=256, help="sequences to answer")
     parser.add_argument(
-        "--training-sequences", type=int, default=40, help="sequences to train on, eight a step"
+        "--training-sequences", type=int, default=24, help="sequences to train on, eight a step"
     )
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds")
     parser.add_argument("--small", action="store_true", help="a small model, to try the script")
