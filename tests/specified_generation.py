@@ -2,7 +2,7 @@
 
 import numpy as np
 
-import robertakit.numpy as family
+import robertakit.numpy
 from robertakit.architecture import initial_weights
 from robertakit.configuration import RobertaConfig, XLMRobertaConfig
 from robertakit.generation.decoding import Told
@@ -26,11 +26,11 @@ def wide_weights(config, seed=5):
     }
 
 
-def build(family_name="Roberta", seed=5, dtype="float64", **fields):
+def build(family="Roberta", seed=5, dtype="float64", **fields):
     """A small decoder of the specification with wide weights."""
-    kind = {"Roberta": RobertaConfig, "XLMRoberta": XLMRobertaConfig}[family_name]
+    kind = {"Roberta": RobertaConfig, "XLMRoberta": XLMRobertaConfig}[family]
     config = kind(**(SIZES | fields))
-    make = getattr(family, f"{family_name}ForCausalLM")
+    make = getattr(robertakit.numpy, f"{family}ForCausalLM")
     return make(config, weights=wide_weights(config, seed), dtype=dtype)
 
 

@@ -3,6 +3,8 @@
 The search itself is tested in `tests/generation`, recorded cases in `test_recorded_cases.py`.
 """
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +23,19 @@ KEEP = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
 
 
 @pytest.fixture(scope="module")
-def model(models):
-    return models.build("causal-lm", is_decoder=True)
+def decoder(models):
+    """``decoder(**fields)``: a causal model; the same one, with what it has compiled, for the same fields."""
+
+    @cache
+    def make(family: str = "Roberta", **fields: object):
+        return models.build("causal-lm", family, **({"is_decoder": True} | fields))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def model(decoder):
+    return decoder()
 
 
 CASES = {
@@ -48,13 +61,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_ids_of_the_specification(models, specified, case) -> None:
+def test_the_ids_of_the_specification(decoder, specified, case) -> None:
     fields, options = CASES[case]
-    family = "XLMRoberta" if "pad_token_id" in fields else "Roberta"
-    model = models.build("causal-lm", family, **({"is_decoder": True} | fields))
+    family = {"family": "XLMRoberta"} if "pad_token_id" in fields else {}
+    model = decoder(**family, **fields)
     ids = np.where(IDS == PAD, model.config.pad_token_id, np.where(IDS == 0, 3, IDS))
     options = {"max_new_tokens": 10} | options
-    wanted = specified.generate(specified.build(family, **fields), ids, seed=[0, 4], **options)
+    wanted = specified.generate(specified.build(**family, **fields), ids, seed=[0, 4], **options)
     out = model.generate(jnp.asarray(ids), prng_key=jax.random.PRNGKey(4), **options)
     assert out.sequences.tolist() == wanted.tolist()
 

@@ -3,6 +3,8 @@
 The search itself is tested in `tests/generation`, recorded cases in `test_recorded_cases.py`.
 """
 
+from functools import cache
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -19,8 +21,19 @@ KEEP = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
 
 
 @pytest.fixture(scope="module")
-def model(build):
-    return build("causal-lm", is_decoder=True)
+def decoder(build):
+    """``decoder(**fields)``: a causal model; the same one, with what it has compiled, for the same fields."""
+
+    @cache
+    def make(family: str = "Roberta", **fields: object):
+        return build("causal-lm", family, **({"is_decoder": True} | fields))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def model(decoder):
+    return decoder()
 
 
 CASES = {
@@ -45,13 +58,13 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_ids_of_the_specification(build, specified, case) -> None:
+def test_the_ids_of_the_specification(decoder, specified, case) -> None:
     fields, options = CASES[case]
-    family = "XLMRoberta" if "pad_token_id" in fields else "Roberta"
-    model = build("causal-lm", family, **({"is_decoder": True} | fields))
+    family = {"family": "XLMRoberta"} if "pad_token_id" in fields else {}
+    model = decoder(**family, **fields)
     ids = tf.where(IDS == PAD, model.config.pad_token_id, tf.where(IDS == 0, 3, IDS))
     options = {"max_new_tokens": 10} | options
-    wanted = specified.generate(specified.build(family, **fields), ids.numpy(), seed=[4], **options)
+    wanted = specified.generate(specified.build(**family, **fields), ids.numpy(), seed=[4], **options)
     rows = model.generate(ids, seed=4, **options)
     assert rows.dtype == tf.int32
     assert rows.numpy().tolist() == wanted.tolist()

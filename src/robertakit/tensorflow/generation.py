@@ -5,7 +5,8 @@ K keys, H heads, D head width, W width, V vocabulary.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
+from operator import is_not
+from typing import Protocol, cast
 
 import numpy as np
 import tensorflow as tf
@@ -148,14 +149,18 @@ class TFGenerationMixin:
         return native(written.sequences)
 
     def _programs(self) -> "dict[object, _Program]":
-        """The programs made so far, as long as the model has the variables that they were made for."""
-        empty: tuple[list[int], dict[object, _Program]] = ([], {})
-        known = vars(self).setdefault("_generation_programs", empty)
-        variables = [id(variable) for variable in self.variables]
-        if known[0] != variables:
-            known = vars(self)["_generation_programs"] = (variables, {})
-        programs: dict[object, _Program] = known[1]
-        return programs
+        """The programs made so far, as long as the variables are those that they were made for."""
+        now = [cast(_Variable, variable).value for variable in self.variables]
+        known: tuple[list[object], dict[object, _Program]] = vars(self).get("_generation_programs", ([], {}))
+        if len(known[0]) != len(now) or any(map(is_not, known[0], now)):
+            known = vars(self)["_generation_programs"] = (now, {})
+        return known[1]
+
+
+class _Variable(Protocol):
+    """A variable of Keras, which resizing gives another of TensorFlow's."""
+
+    value: object
 
 
 class _Predictor:

@@ -11,6 +11,8 @@ from robertakit.configuration import RobertaConfig
 from robertakit.outputs import CausalLMOutputWithCrossAttentions, MaskedLMOutput
 from robertakit.tensorflow.activations import gelu
 from robertakit.tensorflow.encoder import TFRobertaMainLayer
+from robertakit.tensorflow.generation import TFGenerationMixin
+from robertakit.tensorflow.generation import TFGenerationMixin
 from robertakit.tensorflow.inputs import Cache, check_label_values, kind_of
 from robertakit.tensorflow.layers import ConfiguredLayer
 from robertakit.tensorflow.losses import cross_entropy, next_tokens
@@ -174,7 +176,7 @@ class TFRobertaForMaskedLM(_LanguageModel):
         return MaskedLMOutput.answer({"loss": loss, "logits": logits}, out, as_dict=as_dict)
 
 
-class TFRobertaForCausalLM(_LanguageModel):
+class TFRobertaForCausalLM(TFGenerationMixin, _LanguageModel):
     """The model with the head that predicts the next word; with `is_decoder` a token sees only those before it.
 
     Example:
