@@ -43,7 +43,10 @@ __all__ = [
     "check_choices",
     "check_classes",
     "check_labels",
+    "check_one_each",
     "check_past",
+    "check_text_labels",
+    "check_token_labels",
     "check_values",
     "leading_shape",
 ]
@@ -249,14 +252,47 @@ def check_labels(
         if value is None:
             continue
         if head.name == "sequence-classification":
-            problem = _check_text_labels(config, name, value, shape[0], kind_of)
-            continue
-        check_integers(name, value, kind_of=kind_of)
-        if head.name in ("multiple-choice", "question-answering"):
-            _check_one_each(name, value, shape[0])
+            problem = check_text_labels(config, value, (shape[0], config.num_labels), kind_of=kind_of)
+        elif head.name in ("multiple-choice", "question-answering"):
+            check_one_each(name, value, shape[0], kind_of=kind_of)
         else:
-            _check_token_labels(name, value, shape)
+            check_token_labels(value, shape, kind_of=kind_of)
     return problem
+
+
+def check_token_labels(labels: object, shape: Shape, *, kind_of: KindOf) -> None:
+    """Raise for what is no integers of a shape, mostly (B, L).
+
+    The common slip, another tokenization's length, is told by both lengths.
+    """
+    check_integers("labels", labels, kind_of=kind_of)
+    own = shape_of(labels)
+    rows_fit = own is not None and len(own) == len(shape) == 2 and fits(own[:1], shape[:1])
+    if own is not None and rows_fit and not fits(own, shape):
+        raise BadShape(
+            given=f"labels of length {own[1]} with inputs of length {shape[1]}", expected="equal lengths"
+        )
+    check_shape("labels", labels, [shape])
+
+
+def check_text_labels(
+    config: "PretrainedConfig", labels: object, shape: Shape, *, kind_of: KindOf
+) -> ProblemType:
+    """Raise for labels that do not fit logits of a shape (B, C); return the loss that they mean."""
+    check_array("labels", labels, kind_of=kind_of)
+    problem = problem_type(config, labels_are_integers=kind_of(labels) == "integer")
+    if problem == "single_label_classification":
+        check_one_each("labels", labels, shape[0], kind_of=kind_of)
+    elif not (problem == "regression" and config.num_labels == 1 and has_size(labels, shape[0])):
+        check_shape("labels", labels, [shape])
+    return problem
+
+
+def check_one_each(name: str, labels: object, batch: int | None, *, kind_of: KindOf) -> None:
+    """Raise for what is no integers (B,), or B of them in another shape."""
+    check_integers(name, labels, kind_of=kind_of)
+    if not has_size(labels, batch):
+        check_shape(name, labels, [(batch,)])
 
 
 def check_classes(labels: NDArray[np.integer], classes: int) -> None:
@@ -339,31 +375,3 @@ def _check_encoder_states(
         check_shape(
             "encoder_attention_mask", mask, [(batch, keys), (batch, length, keys)], "the encoder's states"
         )
-
-
-def _check_text_labels(
-    config: "PretrainedConfig", name: str, value: object, batch: int | None, kind_of: KindOf
-) -> ProblemType:
-    check_array(name, value, kind_of=kind_of)
-    problem = problem_type(config, labels_are_integers=kind_of(value) == "integer")
-    if problem == "single_label_classification":
-        check_integers(name, value, kind_of=kind_of)
-        _check_one_each(name, value, batch)
-    elif not (problem == "regression" and config.num_labels == 1 and has_size(value, batch)):
-        check_shape(name, value, [(batch, config.num_labels)])
-    return problem
-
-
-def _check_token_labels(name: str, value: object, expected: Shape) -> None:
-    shape = shape_of(value)
-    if shape is not None and len(shape) == len(expected) == 2 and not fits(shape[1:], expected[1:]):
-        raise BadShape(
-            given=f"{name} of length {shape[1]} with inputs of length {expected[1]}", expected="equal lengths"
-        )
-    check_shape(name, value, [expected])
-
-
-def _check_one_each(name: str, value: object, batch: int | None) -> None:
-    """(B,), or any shape of B values."""
-    if not has_size(value, batch):
-        check_shape(name, value, [(batch,)])

@@ -91,7 +91,7 @@ def check_shape(name: str, value: object, allowed: Sequence[Shape], as_what: str
     shape = shape_of(value)
     if any(fits(shape, expected) for expected in allowed):
         return
-    expected = " or ".join(str(one) for one in allowed[:2])
+    expected = " or ".join(str(tuple(one)) for one in allowed[:2])
     raise BadShape(
         given=f"{name} of shape {shape}", expected=expected + (f", as {as_what}" if as_what else "")
     )

@@ -87,7 +87,7 @@ def test_an_unknown_argument_is_refused(small, padded):
 @pytest.mark.parametrize("values", ["both", "neither"])
 def test_both_or_none_of_ids_and_embeddings(small, padded, values):
     given = {"input_ids": padded[0], "inputs_embeds": np.zeros((3, 9, 24))} if values == "both" else {}
-    with pytest.raises(InputError, match=f"{values} .*expected one of the two") as caught:
+    with pytest.raises(InputError, match=f"{values} .*expected one of input_ids and inputs_embeds") as caught:
         small("RobertaModel")(**given)
     assert isinstance(caught.value, ValueError)
 

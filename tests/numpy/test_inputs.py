@@ -20,7 +20,7 @@ ONES = np.ones((3, 9), int)
         ({"input_ids": [5, 6, 7]}, r"input_ids of shape \(3,\); expected \(batch, length\)"),
         (
             {"inputs_embeds": np.ones((3, 9, 23))},
-            r"inputs_embeds of shape \(3, 9, 23\); expected \(batch, length, 24\)",
+            r"inputs_embeds of shape \(3, 9, 23\); expected \(3, 9, 24\)",
         ),
         (
             {"input_ids": ONES, "attention_mask": ONES[:, :8]},
@@ -87,7 +87,7 @@ def test_a_cache_of_other_layers_or_another_batch(small):
     past = model(ONES * 5).past_key_values
     with pytest.raises(BadShape, match="past_key_values of 1 layers; expected 2"):
         model([[5]], past_key_values=past[:1])
-    with pytest.raises(BadShape, match=r"shape \(1, heads, length, head width\)"):
+    with pytest.raises(BadShape, match=r"shape \(1, 4, length, 6\)"):
         model([[5]], past_key_values=past)
 
 

@@ -37,7 +37,7 @@ from robertakit.torch import RobertaForMaskedLM, RobertaModel
         ),
         ({"input_ids": torch.zeros(2, 0, dtype=torch.long)}, BadShape, "at least one token"),
         ({"input_ids": [[0, 2]]}, InputError, "input_ids of type list; expected a tensor"),
-        ({"input_ids": torch.zeros(1, 2)}, InputError, "input_ids of dtype torch.float32; expected integers"),
+        ({"input_ids": torch.zeros(1, 2)}, InputError, "input_ids of dtype float32; expected integers"),
         (
             {"input_ids": torch.tensor([[0, 2]]), "position_ids": torch.tensor([[2, 3, 4]])},
             BadShape,
@@ -67,7 +67,7 @@ def test_wrong_inputs_raise_one_sentence(tiny, arguments, error, words):
         (torch.tensor([[-100, 50]]), InputError, "label 50; expected 0 to 49, or -100"),
         (torch.tensor([[-1, 3]]), InputError, "label -1"),
         (torch.tensor([3, 3]), BadShape, r"labels of shape \(2,\); expected \(1, 2\)"),
-        (torch.ones(1, 2), InputError, "labels of dtype torch.float32"),
+        (torch.ones(1, 2), InputError, "labels of dtype float32"),
     ],
 )
 def test_wrong_labels_raise_one_sentence(tiny, labels, error, words):

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from robertakit.batch import check_ids, position_ids, sequential_position_ids
-from robertakit.errors import ArgumentError, BadShape, InputError
+from robertakit import batch as batches
+from robertakit.calls import check_call, check_choices, check_past, check_values, leading_shape
+from robertakit.errors import BadShape
 from robertakit.numpy.attention import LayerCache, additive_mask
 from robertakit.numpy.layers import Array
+from robertakit.shapes import Kind, kind_of_dtype
 
 if TYPE_CHECKING:
     from robertakit.configuration import PretrainedConfig
 
-__all__ = ["Inputs", "Past", "flatten_choices", "integers", "read_inputs"]
+__all__ = ["Inputs", "Past", "flatten_choices", "kind_of", "read_inputs"]
 
 Integers = NDArray[np.integer]
 #: Keys and values of all layers, as the documented ``past_key_values``.
@@ -73,65 +75,53 @@ def read_inputs(
         TooLong: more tokens than positions.
         BadShape: shapes that do not fit each other.
     """
-    if (input_ids is None) == (inputs_embeds is None):
-        both = (
-            "both input_ids and inputs_embeds"
-            if input_ids is not None
-            else "neither input_ids nor inputs_embeds"
-        )
-        raise InputError(given=both, expected="one of the two")
-    if past_key_values is not None and not config.is_decoder:
-        raise ArgumentError(
-            given="past_key_values with is_decoder=False", expected="a decoder", hint="set is_decoder=True"
-        )
-    ids = None if input_ids is None else integers("input_ids", input_ids)
-    embeds = None if inputs_embeds is None else np.asarray(inputs_embeds, dtype)
-    if ids is not None and (ids.ndim != 2 or not ids.shape[1]):
-        raise BadShape(
-            given=f"input_ids of shape {ids.shape}", expected="(batch, length), with at least one token"
-        )
-    if embeds is not None and (
-        embeds.ndim != 3 or not embeds.shape[1] or embeds.shape[-1] != config.hidden_size
-    ):
-        expected = f"(batch, length, {config.hidden_size}), with at least one token"
-        raise BadShape(given=f"inputs_embeds of shape {embeds.shape}", expected=expected)
-    shape = _leading_shape(ids, embeds)
-    past = None if past_key_values is None else _checked_past(config, past_key_values, shape[0])
-    past_length = 0 if past is None else past[0][0].shape[2]
-    types = _row_like("token_type_ids", token_type_ids, shape)
-    positions = _row_like("position_ids", position_ids, shape)
-    if positions is None:
-        positions = _default_positions(config, ids, shape, past_length)
-    check_ids(config, ids, positions, types)
-    states, encoder_mask = _encoder_inputs(
-        config, dtype, encoder_hidden_states, encoder_attention_mask, shape
+    ids, types = _array("input_ids", input_ids), _array("token_type_ids", token_type_ids)
+    embeds = _array("inputs_embeds", inputs_embeds, dtype)
+    positions = _array("position_ids", position_ids)
+    keep = _array("attention_mask", attention_mask, dtype)
+    heads = _array("head_mask", head_mask, dtype)
+    states = encoder_keep = None
+    if (
+        config.is_decoder and encoder_hidden_states is not None
+    ):  # an encoder leaves them aside, as the reference does
+        states = _array("encoder_hidden_states", encoder_hidden_states, dtype)
+        encoder_keep = _array("encoder_attention_mask", encoder_attention_mask, dtype)
+    batch, length = leading_shape(ids, embeds, kind_of=kind_of)
+    decodes = config.is_decoder and past_key_values is not None
+    past_length = (check_past(config, past_key_values, batch) or 0) if decodes else 0
+    masks = {"attention_mask": keep, "encoder_attention_mask": encoder_keep}
+    given = {
+        "input_ids": ids, "inputs_embeds": embeds, "token_type_ids": types, "position_ids": positions,
+        "head_mask": heads, "encoder_hidden_states": states, "past_key_values": past_key_values, **masks,
+    }  # fmt: skip
+    check_call(config, given, past=past_length, kind_of=kind_of)
+    if positions is None and ids is None:
+        positions = batches.sequential_position_ids(length, config.pad_token_id, past_length)
+    elif positions is None:
+        positions = batches.position_ids(ids, config.pad_token_id, past_length)
+    check_values(
+        config,
+        input_ids=ids,
+        position_ids=positions,
+        token_type_ids=types,
+        masks={name: mask for name, mask in masks.items() if mask is not None},
     )
     return Inputs(
         input_ids=ids,
         inputs_embeds=embeds,
         token_type_ids=types,
-        position_ids=positions,
-        mask=_self_attention_mask(config, dtype, attention_mask, shape, past_length),
-        head_masks=None if head_mask is None else _head_masks(config, np.asarray(head_mask, dtype)),
-        past=past,
+        position_ids=np.atleast_2d(positions),
+        mask=_self_attention_mask(config, dtype, keep, (batch, length), past_length),
+        head_masks=None if heads is None else _head_masks(config, heads),
+        past=past_key_values,
         encoder_states=states,
-        encoder_mask=encoder_mask,
+        encoder_mask=None if encoder_keep is None else additive_mask(_for_all_heads(encoder_keep)),
     )
 
 
-def integers(name: str, values: ArrayLike) -> Integers:
-    """Return an array of integers, or raise."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise BadShape(
-            given=f"{name} with rows of unequal length",
-            expected="rows of equal length",
-            hint="pad them: tokenizer(texts, padding=True)",
-        ) from error
-    if not np.issubdtype(array.dtype, np.integer):
-        raise InputError(given=f"{name} of dtype {array.dtype}", expected="integers")
-    return array
+def kind_of(array: object) -> Kind:
+    """Tell what an array holds; all that comes here was made one."""
+    return kind_of_dtype(np.asarray(array).dtype.name)
 
 
 def flatten_choices(name: str, values: ArrayLike | None, axes: int = 3) -> NDArray[np.generic] | None:
@@ -139,115 +129,47 @@ def flatten_choices(name: str, values: ArrayLike | None, axes: int = 3) -> NDArr
     if values is None:
         return None
     array = np.asarray(values)
-    if array.ndim != axes:
-        layout = "(batch, choices, length" + (", width)" if axes == 4 else ")")
-        raise BadShape(given=f"{name} of shape {array.shape}", expected=layout)
+    check_choices(name, array, axes)
     return array.reshape(-1, *array.shape[2:])
 
 
-def _leading_shape(ids: Integers | None, embeds: Array | None) -> tuple[int, int]:
-    array = ids if ids is not None else embeds
-    assert array is not None
-    return array.shape[0], array.shape[1]
-
-
-def _default_positions(
-    config: "PretrainedConfig", ids: Integers | None, shape: tuple[int, int], past_length: int
-) -> Integers:
-    if ids is None:
-        return sequential_position_ids(shape[1], config.pad_token_id, past_length)
-    return position_ids(ids, config.pad_token_id, past_length)
-
-
-def _row_like(name: str, values: ArrayLike | None, shape: tuple[int, int]) -> Integers | None:
-    """Integers of shape (B, L), or (1, L) for all rows alike."""
+def _array(name: str, values: ArrayLike | None, dtype: DTypeLike = None) -> NDArray[np.generic] | None:
     if values is None:
         return None
-    array = integers(name, values)
-    if array.shape not in (shape, (1, shape[1])):
+    try:
+        return np.asarray(values, dtype)
+    except ValueError as error:
         raise BadShape(
-            given=f"{name} of shape {array.shape}", expected=f"{shape} or {(1, shape[1])}, as the inputs"
-        )
-    return array
+            given=f"{name} with rows of unequal length",
+            expected="rows of equal length",
+            hint="pad them: tokenizer(texts, padding=True)",
+        ) from error
 
 
 def _self_attention_mask(
     config: "PretrainedConfig",
     dtype: np.dtype[np.floating],
-    attention_mask: ArrayLike | None,
+    keep: Array | None,
     shape: tuple[int, int],
     past_length: int,
 ) -> Array | None:
     """The additive mask: padding from a 2-D mask, and the future of a decoder; a 3-D mask is taken as it is."""
-    batch, length = shape
-    total = past_length + length
-    keep = None if attention_mask is None else np.asarray(attention_mask, dtype)
-    if keep is not None and keep.shape not in ((batch, total), (batch, length, total)):
-        what = "the inputs and the cache" if past_length else "the inputs"
-        raise BadShape(
-            given=f"attention_mask of shape {keep.shape}",
-            expected=f"{(batch, total)} or {(batch, length, total)}, as {what}",
-        )
-    if keep is not None and (other := keep[(keep != 0) & (keep != 1)]).size:
-        raise InputError(
-            given=f"attention_mask with {other[0]:g}", expected="1 for real tokens, 0 for padding"
-        )
     if keep is not None and keep.ndim == 3:
-        return additive_mask(keep[:, None])
+        return additive_mask(_for_all_heads(keep))
     if not config.is_decoder:
-        return None if keep is None else additive_mask(keep[:, None, None])
-    causal = np.tri(length, total, past_length, dtype=dtype)[None, None]
-    return additive_mask(causal if keep is None else causal * keep[:, None, None])
+        return None if keep is None else additive_mask(_for_all_heads(keep))
+    length = shape[1]
+    causal = np.tri(length, past_length + length, past_length, dtype=dtype)[None, None]
+    return additive_mask(causal if keep is None else causal * _for_all_heads(keep))
+
+
+def _for_all_heads(keep: Array) -> Array:
+    """(B, K) or (B, L, K) as (B, 1, 1 or L, K)."""
+    return keep[:, None] if keep.ndim == 3 else keep[:, None, None]
 
 
 def _head_masks(config: "PretrainedConfig", mask: Array) -> list[Array]:
     layers, heads = config.num_hidden_layers, config.num_attention_heads
     if mask.shape == (heads,):
         return [mask[None, :, None, None]] * layers
-    if mask.shape == (layers, heads):
-        return [row[None, :, None, None] for row in mask]
-    if mask.ndim == 5 and mask.shape[0] == layers and mask.shape[2] in (1, heads):
-        return list(mask)
-    raise BadShape(given=f"head_mask of shape {mask.shape}", expected=f"{(heads,)} or {(layers, heads)}")
-
-
-def _checked_past(config: "PretrainedConfig", past: Past, batch: int) -> Past:
-    if len(past) != config.num_hidden_layers:
-        raise BadShape(given=f"past_key_values of {len(past)} layers", expected=f"{config.num_hidden_layers}")
-    for layer in past:
-        if len(layer) not in (2, 4) or any(tensor.ndim != 4 or tensor.shape[0] != batch for tensor in layer):
-            raise BadShape(
-                given=f"past_key_values with {[tensor.shape for tensor in layer]}",
-                expected=f"two or four tensors a layer of shape ({batch}, heads, length, head width)",
-            )
-    return past
-
-
-def _encoder_inputs(
-    config: "PretrainedConfig",
-    dtype: np.dtype[np.floating],
-    states: ArrayLike | None,
-    mask: ArrayLike | None,
-    shape: tuple[int, int],
-) -> tuple[Array | None, Array | None]:
-    if states is None or not config.is_decoder:  # an encoder leaves them aside, as the reference does
-        return None, None
-    if not config.add_cross_attention:
-        raise InputError(
-            given="encoder_hidden_states to a decoder without cross-attention",
-            expected="config.add_cross_attention=True",
-        )
-    values = np.asarray(states, dtype)
-    if values.ndim != 3 or values.shape[0] != shape[0] or values.shape[2] != config.hidden_size:
-        expected = f"({shape[0]}, length, {config.hidden_size})"
-        raise BadShape(given=f"encoder_hidden_states of shape {values.shape}", expected=expected)
-    if mask is None:
-        return values, None
-    keep = np.asarray(mask, dtype)
-    keys = values.shape[1]
-    if keep.shape not in ((shape[0], keys), (*shape, keys)):
-        raise BadShape(
-            given=f"encoder_attention_mask of shape {keep.shape}",
-            expected=f"{(shape[0], keys)} or {(*shape, keys)}",
-        )
-    return values, additive_mask(keep[:, None] if keep.ndim == 3 else keep[:, None, None])
+    return [row[None, :, None, None] for row in mask] if mask.shape == (layers, heads) else list(mask)

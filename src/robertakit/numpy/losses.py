@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from robertakit.architecture import IGNORED_LABEL, problem_type
-from robertakit.errors import BadShape, InputError
+from robertakit.architecture import IGNORED_LABEL
+from robertakit.calls import check_classes, check_one_each, check_text_labels, check_token_labels
+from robertakit.numpy.inputs import kind_of
 
 if TYPE_CHECKING:
     from robertakit.configuration import PretrainedConfig
@@ -34,12 +35,7 @@ def cross_entropy(logits: Array, labels: NDArray[np.integer], ignored: int = IGN
     rows, targets = logits[chosen], labels[chosen]
     if not targets.size:
         return np.zeros((), logits.dtype)
-    if targets.min() < 0 or targets.max() >= logits.shape[-1]:
-        wrong = int(targets.min() if targets.min() < 0 else targets.max())
-        raise InputError(
-            given=f"label {wrong}",
-            expected=f"0 to {logits.shape[-1] - 1}, or {ignored} for nothing to predict",
-        )
+    check_classes(targets, logits.shape[-1])
     highest = rows.max(axis=-1)
     log_total = highest + np.log(np.exp(rows - highest[:, None]).sum(axis=-1))
     return np.asarray((log_total - rows[np.arange(len(rows)), targets]).mean())
@@ -63,17 +59,11 @@ def causal_lm_loss(logits: Array, labels: ArrayLike) -> Array:
 def classification_loss(config: "PretrainedConfig", logits: Array, labels: ArrayLike) -> Array:
     """The loss of sequence classification, (B, C): squared error, one class of several, or any number of classes."""
     given = np.asarray(labels)
-    kind = problem_type(config, labels_are_integers=np.issubdtype(given.dtype, np.integer))
-    config.problem_type = kind  # the first labels settle it for good, as in the reference
+    kind = check_text_labels(config, given, logits.shape, kind_of=kind_of)
+    config.problem_type = kind  # the first labels that fit settle it for good, as in the reference
     if kind == "single_label_classification":
-        targets = _integers("labels", labels)
-        if targets.size != len(logits):
-            _same_shape("labels", targets.shape, logits.shape[:1])
-        return cross_entropy(logits, targets.reshape(-1))
-    values = given.astype(logits.dtype)
-    if kind == "regression" and config.num_labels == 1 and values.size == len(logits):
-        values = values.reshape(logits.shape)
-    _same_shape("labels", values.shape, logits.shape)
+        return cross_entropy(logits, given.reshape(-1))
+    values = given.astype(logits.dtype).reshape(logits.shape)
     if kind == "regression":
         return np.asarray(np.square(logits - values).mean())
     # Binary cross-entropy of a sigmoid, in the form that cannot overflow.
@@ -92,9 +82,8 @@ def span_loss(start_logits: Array, end_logits: Array, starts: ArrayLike, ends: A
         ("start_positions", start_logits, starts),
         ("end_positions", end_logits, ends),
     ):
-        positions = _integers(name, given)
-        if positions.size != len(logits):
-            _same_shape(name, positions.shape, logits.shape[:1])
+        positions: NDArray[np.integer] = np.asarray(given)
+        check_one_each(name, positions, len(logits), kind_of=kind_of)
         positions = np.clip(positions.reshape(-1), 0, length)
         if (positions == length).all():
             return np.zeros((), logits.dtype)
@@ -102,25 +91,7 @@ def span_loss(start_logits: Array, end_logits: Array, starts: ArrayLike, ends: A
     return np.asarray((losses[0] + losses[1]) / 2, start_logits.dtype)
 
 
-def _integers(name: str, labels: ArrayLike) -> NDArray[np.integer]:
-    values = np.asarray(labels)
-    if not np.issubdtype(values.dtype, np.integer):
-        raise InputError(given=f"{name} of dtype {values.dtype}", expected="integers")
-    return values
-
-
-def _same_shape(name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if given != expected:
-        raise BadShape(given=f"{name} of shape {given}", expected=f"{expected}")
-
-
 def _token_labels(labels: ArrayLike, expected: tuple[int, ...]) -> NDArray[np.integer]:
-    """Labels (B, L); the common slip, another tokenization's length, is told by both lengths."""
-    targets = _integers("labels", labels)
-    if targets.ndim == len(expected) == 2 and len(targets) == expected[0] and targets.shape[1] != expected[1]:
-        raise BadShape(
-            given=f"labels of length {targets.shape[1]} with inputs of length {expected[1]}",
-            expected="equal lengths",
-        )
-    _same_shape("labels", targets.shape, expected)
+    targets: NDArray[np.integer] = np.asarray(labels)
+    check_token_labels(targets, expected, kind_of=kind_of)
     return targets

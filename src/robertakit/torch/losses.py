@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from robertakit.architecture import IGNORED_LABEL, problem_type
+from robertakit import calls
+from robertakit.architecture import IGNORED_LABEL
 from robertakit.configuration import RobertaConfig
-from robertakit.errors import BadShape, InputError
-from robertakit.torch.inputs import check_integers
+from robertakit.torch.inputs import kind_of
 from robertakit.torch.packing import makes_graph
 
 __all__ = [
@@ -52,18 +52,9 @@ def next_tokens(labels: Tensor) -> Tensor:
 
 
 def check_token_labels(labels: Tensor, shape: torch.Size, classes: int, check: bool) -> Tensor:
-    """Return labels as int64; raise for what is not (B, L) integers from 0 to classes - 1, or -100.
-
-    The common slip, another tokenization's length, is told by both lengths.
-    """
-    check_integers("labels", labels)
+    """Return labels as int64; raise for what is not (B, L) integers from 0 to classes - 1, or -100."""
+    calls.check_token_labels(labels, shape, kind_of=kind_of)
     labels = labels.long()
-    if labels.dim() == 2 and labels.shape[0] == shape[0] and labels.shape[1] != shape[1]:
-        raise BadShape(
-            given=f"labels of length {labels.shape[1]} with inputs of length {shape[1]}",
-            expected="equal lengths",
-        )
-    _same_shape("labels", labels, shape)
     if check:
         _check_classes(labels, classes)
     return labels
@@ -82,25 +73,14 @@ def classification_loss(config: RobertaConfig, logits: Tensor, labels: Tensor, c
         BadShape: labels of another shape.
         InputError: a label without a class.
     """
-    if not isinstance(labels, Tensor):
-        raise InputError(given=f"labels of type {type(labels).__name__}", expected="a tensor")
-    integers = not labels.is_floating_point() and labels.dtype != torch.bool
-    kind = problem_type(config, labels_are_integers=integers)
+    kind = calls.check_text_labels(config, labels, logits.shape, kind_of=kind_of)
+    if kind == "single_label_classification" and check:
+        _check_classes(labels, logits.shape[-1])
+    config.problem_type = kind  # settled by labels that fit
     if kind == "single_label_classification":
-        check_integers("labels", labels)
-        labels = labels.long()
-        if labels.numel() != len(logits):
-            _same_shape("labels", labels, logits.shape[:1])
-        if check:
-            _check_classes(labels, logits.shape[-1])
-        config.problem_type = kind  # settled by labels that fit
         return cross_entropy(logits, labels.reshape(-1))
     logits = _wide(logits)
-    if kind == "regression" and config.num_labels == 1 and labels.numel() == len(logits):
-        labels = labels.reshape(logits.shape)
-    _same_shape("labels", labels, logits.shape)
-    config.problem_type = kind
-    values = labels.to(logits.dtype)
+    values = labels.to(logits.dtype).reshape(logits.shape)
     if not len(values):
         return logits.sum()
     if kind == "regression":
@@ -110,9 +90,7 @@ def classification_loss(config: RobertaConfig, logits: Tensor, labels: Tensor, c
 
 def span_positions(name: str, positions: Tensor, batch: int, length: int) -> Tensor:
     """Positions (B,) between 0 and `length`, which means none: a negative one counts as 0, as in the reference."""
-    check_integers(name, positions)
-    if positions.numel() != batch:
-        _same_shape(name, positions, torch.Size([batch]))
+    calls.check_one_each(name, positions, batch, kind_of=kind_of)
     return positions.reshape(-1).clamp(0, length)
 
 
@@ -151,12 +129,4 @@ def _check_classes(labels: Tensor, classes: int) -> None:
         return
     wrong = (labels.ge(classes) | labels.lt(0)) & labels.ne(IGNORED_LABEL)
     if bool(wrong.any()):
-        raise InputError(
-            given=f"label {int(labels[wrong][0])}",
-            expected=f"0 to {classes - 1}, or {IGNORED_LABEL} for nothing to predict",
-        )
-
-
-def _same_shape(name: str, given: Tensor, expected: torch.Size) -> None:
-    if given.shape != expected:
-        raise BadShape(given=f"{name} of shape {tuple(given.shape)}", expected=f"{tuple(expected)}")
+        calls.check_classes(labels[wrong].cpu().numpy(), classes)

@@ -13,9 +13,10 @@ from robertakit.errors import ArgumentError, BadShape, InputError
 from robertakit.generation.checks import as_ids
 from robertakit.generation.config import GenerationConfig
 from robertakit.pretrained_config import PretrainedConfig
+from robertakit.shapes import check_integers
 from robertakit.torch.cache import DynamicCache, read_cache
 from robertakit.torch.decoding import real_tokens
-from robertakit.torch.inputs import check_integers
+from robertakit.torch.inputs import kind_of
 
 __all__ = ["Prompts"]
 
@@ -105,7 +106,7 @@ def _ids(given: object, rest: Mapping[str, object], config: GenerationConfig, de
             device=others[0].device if others else device,
         )
     ids = _tensor("input_ids", given)
-    check_integers("input_ids", ids)
+    check_integers("input_ids", ids, kind_of=kind_of)
     if ids.dim() != 2 or not ids.numel():
         raise BadShape(
             given=f"input_ids of shape {tuple(ids.shape)}",
@@ -131,7 +132,7 @@ def _mask(given: object, ids: Tensor, columns: int, config: GenerationConfig) ->
 def _of_columns(name: str, given: object, batch: int, columns: int) -> Tensor:
     """Integers (B, C), or (1, C) for all rows alike."""
     values = _tensor(name, given)
-    check_integers(name, values)
+    check_integers(name, values, kind_of=kind_of)
     if values.shape not in ((batch, columns), (1, columns)):
         raise BadShape(
             given=f"{name} {tuple(values.shape)}", expected=f"{(batch, columns)} or {(1, columns)}"
