@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 
 from robertakit.architecture import count_parameters, initial_weights
-from robertakit.auto import ENGINES
 from robertakit.checkpoints import save_weights
 from robertakit.configuration import RobertaConfig
+from robertakit.engine_choice import ENGINES
 
 # layers, width, words: the first is the size of the model in the package, the last RoBERTa-base.
 SIZES = [
@@ -35,7 +35,7 @@ SIZES = [
 CHILD = """
 import sys
 import numpy as np
-from robertakit.auto import load_engine
+from robertakit.engine_choice import load_engine
 from robertakit.batch import Batch, Encoding, plan
 folder, engine, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 runner = load_engine(folder, "masked-lm", engine=engine, device="cpu")

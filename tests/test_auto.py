@@ -1,21 +1,18 @@
-"""The registry: names of classes, choice of an engine, automatic classes."""
+"""The registry of model classes: the automatic classes of three frameworks."""
 
-import importlib.util
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from robertakit import auto, embedded
-from robertakit.architecture import HEADS, count_parameters
-from robertakit.auto import LARGEST_ON_NUMPY, choose_engine, device_name, engine_of, load_engine
+from robertakit import auto
+from robertakit.architecture import HEADS
 from robertakit.configuration import AutoConfig, RobertaConfig
-from robertakit.engine import Engine
-from robertakit.errors import ArgumentError, InputError, TensorMismatch
+from robertakit.engine_choice import load_engine
+from robertakit.errors import ArgumentError, InputError
 from robertakit.numpy import load
 from robertakit.tasks import pipeline
 from robertakit.tokenizers import AutoTokenizer
@@ -31,141 +28,11 @@ def tiny(golden: Path) -> Path:
     return golden / "fill_mask" / "roberta"
 
 
-@pytest.mark.parametrize(
-    ("device", "name"),
-    [(None, "auto"), ("auto", "auto"), (-1, "cpu"), ("-1", "cpu"), ("cpu", "cpu"), (0, "cuda:0"), ("1", "cuda:1"),
-     ("cuda", "cuda"), ("cuda:1", "cuda:1"), ("mps", "mps")],
-)  # fmt: skip
-def test_devices(device: object, name: str) -> None:
-    assert device_name(device) == name
-
-
-@pytest.mark.parametrize("device", [-2, "-7", "", "a b", "cuda;0", 1.5])
-def test_no_such_device(device: object) -> None:
-    with pytest.raises(InputError, match="device="):
-        device_name(device)
-
-
-def test_engine_is_the_one_asked_for_else_what_the_device_asks_for() -> None:
-    assert choose_engine() == choose_engine(device="cpu") == choose_engine(framework="np") == "numpy"
-    assert choose_engine("torch") == choose_engine(framework="pt") == choose_engine(device=0) == "torch"
-    assert choose_engine("torch", "pt", -1) == "torch"
-    with pytest.raises(ArgumentError, match="'numpy' and framework='pt'"):
-        choose_engine("numpy", "pt")
-    with pytest.raises(InputError, match="'tensorflow'"):
-        choose_engine(framework="tf")
-
-
-@pytest.mark.parametrize(
-    ("asked", "with_torch", "without"),
-    [
-        ({}, "numpy", "numpy"),
-        ({"parameters": LARGEST_ON_NUMPY}, "numpy", "numpy"),
-        ({"parameters": LARGEST_ON_NUMPY + 1}, "torch", "numpy"),
-        ({"parameters": LARGEST_ON_NUMPY + 1, "device": -1}, "torch", "numpy"),
-        ({"parameters": LARGEST_ON_NUMPY + 1, "engine": "numpy"}, "numpy", "numpy"),
-        ({"parameters": LARGEST_ON_NUMPY + 1, "framework": "np"}, "numpy", "numpy"),
-        ({"device": "auto"}, "torch", "numpy"),
-        ({"device": "cuda"}, "torch", "torch"),
-        ({"dtype": "float64"}, "numpy", "numpy"),
-        ({"dtype": "auto"}, "numpy", "numpy"),
-        ({"dtype": np.float64}, "numpy", "numpy"),
-        ({"dtype": "float16"}, "torch", "torch"),
-        ({"dtype": "torch.bfloat16"}, "torch", "torch"),
-        ({"dtype": "float16", "engine": "numpy"}, "numpy", "numpy"),
-    ],
-)
-def test_torch_where_it_gains_or_nothing_else_can(
-    asked: dict[str, object], with_torch: str, without: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for there, chosen in ((True, with_torch), (False, without)):
-        monkeypatch.setattr(auto, "_installed", lambda framework, there=there: there)
-        assert choose_engine(**asked) == chosen
-
-
-def test_the_model_in_the_package_stays_on_numpy_and_roberta_base_does_not() -> None:
-    embedded_model = AutoConfig.from_pretrained(embedded.folder())
-    assert count_parameters(embedded_model, "masked-lm") < LARGEST_ON_NUMPY
-    assert count_parameters(RobertaConfig.preset("roberta-base"), "masked-lm") > LARGEST_ON_NUMPY
-
-
-def test_what_is_installed_is_found_out_without_an_import() -> None:
-    code = (
-        "import sys; from robertakit.auto import _installed, choose_engine\n"
-        "print(_installed('torch'), _installed('a_framework_that_nobody_wrote'), choose_engine(parameters=10**9))\n"
-        "print('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    there = importlib.util.find_spec("torch") is not None
-    chosen = "torch" if there else "numpy"
-    assert done.stdout.split() == [str(there), "False", chosen, "False"]
-
-
-def test_a_larger_checkpoint_is_run_by_torch_before_its_weights_are_looked_at(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded = []
-
-    class Loading:
-        @classmethod
-        def from_pretrained(cls, name: object, head: str, **arguments: object) -> object:
-            loaded.append((name, head, arguments))
-            return "an engine"
-
-    monkeypatch.setattr(auto, "_installed", lambda framework: True)
-    monkeypatch.setattr(auto, "_engine_class", lambda name: loaded.append(name) or Loading)
-    large = RobertaConfig.preset("roberta-base")
-    for arguments, where in (
-        ({"config": large}, {"device": "auto"}),
-        ({"dtype": "bfloat16"}, {"device": "auto"}),
-        ({"low_cpu_mem_usage": True}, {"device": "auto"}),
-        ({"attn_implementation": "sdpa"}, {"device": "auto"}),
-        ({"device_map": "auto"}, {"device": "auto"}),
-        ({"device_map": {"roberta": 0, "lm_head": 1}}, {"device": "auto"}),
-    ):
-        assert load_engine(tiny, "masked-lm", arguments=arguments) == "an engine"
-        assert loaded[-2:] == ["torch", (tiny, "masked-lm", {**arguments, **where})]
-    load_engine(tiny, "masked-lm", device=-1, arguments={"hidden_size": 1024, "intermediate_size": 1 << 16})
-    assert loaded[-2] == "torch"
-    assert loaded[-1][2]["device"] == "cpu"
-    load_engine(tiny, "masked-lm", arguments={"revision": "main"})
-    assert loaded[-2:] == ["numpy", (tiny, "masked-lm", {"revision": "main"})]
-
-    monkeypatch.setattr(auto, "_installed", lambda framework: False)
-    load_engine(tiny, "masked-lm", arguments={"config": large, "device_map": "auto"})
-    assert loaded[-2:] == ["numpy", (tiny, "masked-lm", {"config": large})]
-    load_engine(tiny, "masked-lm", arguments={"device_map": {"roberta": 0, "lm_head": 1}})
-    assert loaded[-2] == "torch"  # whose absence the real one tells
-
-
-def test_numpy_engine_is_loaded_and_recognised(tiny: Path) -> None:
-    engine = load_engine(tiny, "masked-lm")
-    assert isinstance(engine, Engine)
-    assert engine.head is HEADS["masked-lm"]
-    assert engine_of(engine) is engine
-    again = engine_of(engine.model)
-    assert again.model is engine.model
-    assert engine_of(engine.model, "numpy", "np", "cpu").model is engine.model
-    assert engine_of(engine, device=-1) is engine
-    with pytest.raises(InputError, match="type dict"):
-        engine_of({})
-    with pytest.raises(ArgumentError, match="device=0 with an engine on 'cpu'"):
-        engine_of(engine, device=0)
-    with pytest.raises(InputError, match="device='cuda:0' for the NumPy engine"):
-        engine_of(engine.model, device=0)
-    for model in (engine, engine.model):
-        with pytest.raises(
-            ArgumentError, match=r"engine 'torch' for a model of type .*; expected its own, numpy"
-        ):
-            engine_of(model, framework="pt")
-    with pytest.raises(ArgumentError, match="engine 'numpy' for a model of type dict; expected none"):
-        engine_of({}, engine="numpy")
-
-
 def test_absent_framework_is_one_sentence_that_names_the_extra(tiny: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from robertakit.auto import load_engine, AutoModelForMaskedLM\n"
+        "from robertakit.auto import AutoModelForMaskedLM\n"
+        "from robertakit.engine_choice import load_engine\n"
         "from robertakit.errors import DependencyError\n"
         f"for call in (lambda: load_engine({str(tiny)!r}, 'masked-lm', engine='torch'),\n"
         f"             lambda: AutoModelForMaskedLM.from_pretrained({str(tiny)!r})):\n"
@@ -176,19 +43,24 @@ def test_absent_framework_is_one_sentence_that_names_the_extra(tiny: Path) -> No
     assert done.stdout.count("pip install 'robertakit[torch]'") == 2, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", [name for name in auto.__all__ if name.startswith("AutoModel")])
+@pytest.mark.parametrize("name", auto.__all__)
 def test_automatic_classes_know_their_head_and_are_no_instances(name: str) -> None:
     kind = getattr(auto, name)
     assert kind.head in HEADS
+    assert kind.framework == {"T": "tensorflow", "F": "jax", "A": "torch"}[name[0]]
+    framework_prefix = {"tensorflow": "TF", "jax": "Flax", "torch": ""}[kind.framework]
+    name = name.removeprefix(framework_prefix)
     other = {"AutoModel": "Model", "AutoModelForPreTraining": "ForMaskedLM", "AutoModelWithLMHead": "ForMaskedLM",
              "AutoModelForTextEncoding": "Model"}  # fmt: skip
     assert HEADS[kind.head].class_suffix == other.get(name, name.removeprefix("AutoModel"))
-    with pytest.raises(ArgumentError, match=rf"{name}\.from_pretrained"):
+    with pytest.raises(ArgumentError, match=rf"{framework_prefix}{name}\.from_pretrained"):
         kind()
 
 
-def test_every_head_has_an_automatic_class() -> None:
-    assert {getattr(auto, name).head for name in auto.__all__ if name.startswith("AutoModel")} == set(HEADS)
+@pytest.mark.parametrize("framework", ["torch", "tensorflow", "jax"])
+def test_every_head_has_an_automatic_class(framework: str) -> None:
+    kinds = [getattr(auto, name) for name in auto.__all__]
+    assert {kind.head for kind in kinds if kind.framework == framework} == set(HEADS)
 
 
 FAMILIES = [("roberta", "Roberta"), ("xlm-roberta", "XLMRoberta"), ("camembert", "Roberta")]
@@ -335,15 +207,3 @@ def test_code_that_comes_with_a_checkpoint_is_never_run(tiny: Path, tmp_path: Pa
             loader(folder, trust_remote_code=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert "own" not in sys.modules
-
-
-@pytest.mark.parametrize("engine", ["numpy", "torch"])
-def test_trap_04_an_engine_gives_no_answer_from_a_head_that_was_never_trained(
-    engine: str, golden: Path
-) -> None:
-    """Loading a model announces a new head; a task on it would answer at random."""
-    with pytest.raises(
-        TensorMismatch, match=r"has no masked-lm head \(.*lm_head.bias.*answers would be random"
-    ):
-        load_engine(golden / "checkpoints" / "seqcls_safetensors", "masked-lm", engine=engine)
-    load_engine(golden / "checkpoints" / "mlm_safetensors", "masked-lm", engine=engine).close()

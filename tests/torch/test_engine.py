@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from robertakit import pipeline
-from robertakit.auto import engine_of, load_engine
 from robertakit.batch import Batch, Encoding
+from robertakit.engine_choice import engine_of, load_engine
 from robertakit.errors import InputError
 from robertakit.torch import (
     Engine,

@@ -17,9 +17,9 @@ from typing import ClassVar, Generic, Self, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from robertakit.auto import engine_of
 from robertakit.batch import Batch, Encoding, longest_input, plan
 from robertakit.engine import of_sequences
+from robertakit.engine_choice import engine_of
 from robertakit.errors import ArgumentError, InputError, RobertakitError, TooLong, listed
 from robertakit.tokenizers.pretrained import PreTrainedTokenizerBase
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from robertakit.architecture import HEADS
-from robertakit.auto import AUTOMATIC_MAPS, device_name, engine_of, load_engine
 from robertakit.configuration import AutoConfig, PretrainedConfig
 from robertakit.engine import Engine
+from robertakit.engine_choice import AUTOMATIC_MAPS, device_name, engine_of, load_engine
 from robertakit.errors import ArgumentError, InputError, listed
 from robertakit.field_values import dtype_name
 from robertakit.files import WHERE, refuse_remote_code
@@ -62,23 +62,25 @@ def pipeline(
         feature_extractor: None: the tasks here are on text.
         image_processor: None: the tasks here are on text.
         processor: None: the tasks here are on text.
-        framework: ``"np"`` or ``"pt"``; by default see ``engine``.
+        framework: ``"np"``, ``"pt"``, ``"tf"`` or ``"jax"``; by default see ``engine``.
         revision: branch, tag or commit on the Hub, of configuration, model and tokenizer.
         use_fast: take the fast tokenizer class, or the plain one.
         token: access token for the Hub; True for the stored one.
         device: -1 or ``"cpu"``, an index of a GPU, a name such as ``"cuda:1"``, a ``torch.device``. By default the
-            first GPU where PyTorch computes and there is one; a model that is already loaded stays where it is.
+            first GPU where a framework computes and there is one; a model that is already loaded stays where it is
+            (TensorFlow's always: its variables cannot be moved).
         device_map: a device, or what PyTorch's ``from_pretrained`` takes: ``"auto"`` for the machine's GPUs, where
             PyTorch is installed, or where each module goes.
         dtype: of the computation: a dtype or its name, float32 by default. NumPy computes in float32 and float64,
-            PyTorch in bfloat16 and float16 too; ``"auto"`` is the dtype of the stored weights, which NumPy widens.
+            the frameworks in bfloat16 and float16 too; ``"auto"`` is the dtype of the stored weights, which NumPy widens.
         trust_remote_code: None or False: nothing that comes with a checkpoint is ever run.
         model_kwargs: further arguments of the model's ``from_pretrained``, for example ``{"strict": False}``, and of
             where to look for model and tokenizer, for example ``{"subfolder": "best"}``.
         pipeline_class: a class of one's own, derived from the task's.
         torch_dtype: the earlier name of ``dtype``.
-        engine: ``"numpy"`` or ``"torch"``; by default the one that `robertakit.auto.choose_engine` names: PyTorch for a
-            GPU, for half precision, and, where it is installed, for models above the size of the one in the package.
+        engine: ``"numpy"``, ``"torch"``, ``"jax"`` or ``"tensorflow"``; by default the one that
+            `robertakit.engine_choice.choose_engine` names: a framework that is installed (PyTorch first) for a GPU, for
+            half precision, and for models above the size of the one in the package.
         batch_size: most texts of a batch; by default only ``batch_tokens`` bounds it.
         num_workers: threads that tokenize ahead of the engine.
         batch_tokens: most tokens of a batch; by default what suits the engine.
