@@ -291,7 +291,7 @@ class FlaxRobertaModule(nn.Module):
             use_cache: make the collection "cache" of a decoder where there is none, for as many tokens as it has
                 positions; `apply` needs `mutable=["cache"]`. One that is there (see `cache.init_cache`) is read,
                 and, where it is mutable, written, at all events.
-            output_attentions: also return the maps.
+            output_attentions: also return the maps; with a cache over all its slots, 0 where they hold nothing.
             output_hidden_states: also return every layer's states.
             deterministic: no dropout; else `apply` needs `rngs={"dropout": key}`.
 
