@@ -4,11 +4,10 @@ from collections import UserDict, defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
-
-tf = pytest.importorskip("tensorflow")
-keras = pytest.importorskip("keras")
+import tensorflow as tf
 
 from robertakit import RobertaConfig
 from robertakit.errors import ArgumentError, BadShape, InputError, TooLong

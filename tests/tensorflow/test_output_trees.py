@@ -1,10 +1,9 @@
 """The output containers as trees of Keras and of TensorFlow."""
 
+import keras
 import numpy as np
 import pytest
-
-tf = pytest.importorskip("tensorflow")
-keras = pytest.importorskip("keras")
+import tensorflow as tf
 
 from robertakit import outputs
 from robertakit.outputs import MaskedLMOutput, ModelOutput

@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
-
-tf = pytest.importorskip("tensorflow")
-keras = pytest.importorskip("keras")
+import tensorflow as tf
 
 import robertakit.tensorflow as models
 from robertakit import RobertaConfig, XLMRobertaConfig

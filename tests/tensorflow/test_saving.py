@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from safetensors.numpy import load_file
-
-tf = pytest.importorskip("tensorflow")
-keras = pytest.importorskip("keras")
 
 import robertakit.numpy as specification
 import robertakit.tensorflow as models
@@ -20,6 +18,7 @@ from robertakit.errors import ArgumentError
 from robertakit.tensorflow.construction import drawn_seed
 from robertakit.tensorflow.contents import contents_of
 
+TOKEN = "hf_write"
 SIZES: dict[str, Any] = {
     "vocab_size": 29,
     "hidden_size": 16,
@@ -40,7 +39,9 @@ def test_the_file_holds_the_tensors_of_the_table(name: str, tied: bool, tmp_path
     seed = drawn_seed()
     tf.random.set_seed(4)
     model = getattr(models, name)(config)
-    assert model.save_pretrained(tmp_path) == ["model.safetensors", "config.json"]
+    files = model.save_pretrained(tmp_path)
+    assert set(files) - {"generation_config.json"} == {"model.safetensors", "config.json"}
+    assert ("generation_config.json" in files) == model.can_generate()
     stored = load_file(tmp_path / "model.safetensors")
     expected = initial_weights(config, name, seed)
     if not tied and "lm_head.bias" in expected:
@@ -127,10 +128,11 @@ def test_a_saved_model_beside_the_weights(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["last_hidden_state"], model(given)[0], atol=2e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Use .content=:DeprecationWarning")  # of the Hub's client
 def test_pushing(hub: Any, tmp_path: Path) -> None:
     model = models.TFRobertaForMaskedLM(RobertaConfig(**SIZES))
-    model.push_to_hub("me/tiny", token="hf_test")
-    again = models.TFRobertaForMaskedLM.from_pretrained("me/tiny", token="hf_test")
+    model.push_to_hub("me/tiny", token=TOKEN)
+    again = models.TFRobertaForMaskedLM.from_pretrained("me/tiny", token=TOKEN)
     np.testing.assert_array_equal(again(IDS).logits, model(IDS).logits)
 
 

@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-tf = pytest.importorskip("tensorflow")
-keras = pytest.importorskip("keras")
+import tensorflow as tf
 
 import robertakit.tensorflow as models
 from robertakit import RobertaConfig

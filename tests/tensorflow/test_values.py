@@ -1,10 +1,8 @@
 """Stored values into variables and back: layouts, dtypes, ranges."""
 
+import keras
 import numpy as np
 import pytest
-
-tf = pytest.importorskip("tensorflow")
-keras = pytest.importorskip("keras")
 
 from robertakit.checkpoints import StoredTensor
 from robertakit.checkpoints.tensors import as_stored as of_array

@@ -81,6 +81,7 @@ def save_weights(
     for copy in tied_copies(tensors, config_json):
         del tensors[copy]
     tensors |= _untied_biases(tensors, config_json)
+    tensors = dict(sorted(tensors.items()))  # each framework holds them in an order of its own
     shards = _shards(tensors, bytes_of(max_shard_size))
     # One config.json stands beside several variants, so only the plain weights and it are a pair with an id.
     paired = config_json is not None and variant is None
@@ -147,7 +148,7 @@ def _untied_biases(tensors: Mapping[str, StoredTensor], config_json: str | None)
 
 
 def _shards(tensors: Mapping[str, StoredTensor], limit: int) -> list[list[str]]:
-    """Fill shards in the order of the tensors; a tensor above the limit gets one of its own."""
+    """Fill shards in the order of the names; a tensor above the limit gets one of its own."""
     shards: list[list[str]] = [[]]
     filled = 0
     for name, tensor in tensors.items():

@@ -105,6 +105,7 @@ class TFPreTrainedModel(Loadable, PushToHub):
             kwargs["dtype"] = dtype_asked(kwargs.get("dtype"))
         config.validate(building=True)
         super().__init__(**kwargs)
+        self.autocast = False  # numbers to predict keep their precision; each layer casts what it computes with
         self.config = config
         self.name_or_path = config.name_or_path
 
@@ -187,9 +188,11 @@ class TFPreTrainedModel(Loadable, PushToHub):
         push_to_hub: bool = False,
         signatures: Mapping[str, tf.TensorSpec] | None = None,
         max_shard_size: int | str = "5GB",
+        create_pr: bool = False,
         safe_serialization: bool = True,
-        variant: str | None = None,
         token: str | bool | None = None,
+        *,
+        variant: str | None = None,
         **kwargs: object,
     ) -> list[str]:
         """Write weights (safetensors) and `config.json`, which every framework reads.
@@ -204,9 +207,10 @@ class TFPreTrainedModel(Loadable, PushToHub):
             push_to_hub: upload the files, too.
             signatures: of the SavedModel, see `export`.
             max_shard_size: bytes, or a text such as `"500MB"`; larger weights are split.
+            create_pr: upload as a pull request.
             safe_serialization: False is refused: `tf_model.h5` is read, not written.
-            variant: for example `"fp16"` for `model.fp16.safetensors`.
             token: of the upload.
+            variant: for example `"fp16"` for `model.fp16.safetensors`.
             **kwargs: of the upload, see `push_to_hub`; `repo_id` is the folder's name by default.
 
         Returns:
@@ -217,7 +221,8 @@ class TFPreTrainedModel(Loadable, PushToHub):
             ArgumentError: what is refused above, or a size that is none.
         """
         refuse_other_formats(safe_serialization)
-        of_push = kwargs if token is None else {"token": token, **kwargs}
+        given = {"token": token, "create_pr": create_pr or None}
+        of_push = {name: value for name, value in given.items() if value is not None} | kwargs
         publication = self._publication(save_directory, push_to_hub, of_push)
         contents = contents_of(self)
         names = save_weights(

@@ -1,7 +1,8 @@
-"""Another vocabulary, fewer heads: `robertakit.resizing` decides, this file changes the variables, which stay themselves.
+"""Another vocabulary, fewer heads: `robertakit.resizing` decides, this file changes the variables.
 
-A variable of Keras has one shape for life. Here it gets another value under it, so that whatever holds the variable
-sees the new one. What was compiled before holds the old value: compile again, and trace functions of one's own again.
+A variable of Keras has one shape for life. Here it stays the same object and gets another value under it, so that
+whatever holds the variable sees the new one. What was compiled before holds the old value: compile again, and trace
+functions of one's own again.
 """
 
 from collections.abc import Iterable, Mapping

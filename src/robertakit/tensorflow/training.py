@@ -23,6 +23,19 @@ Tree = object
 class Trainable(keras.Model):
     """Gives a model the documented ways of training by Keras."""
 
+    def compile(self, *args: object, **kwargs: object) -> None:
+        """Keras' `compile`, but for one thing: where it names no loss or metrics, those of an earlier one go away.
+
+        Keras keeps them, and so the model's own loss would never come back.
+        """
+        self.loss = self._compile_loss = self._compile_metrics = None
+        super().compile(*args, **kwargs)
+
+    def compile_from_config(self, config: Mapping[str, object]) -> None:
+        """Compile as a model was that Keras saved; a `compile` of one's own asks for this."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def train_step(self, data: Tree) -> dict[str, tf.Tensor]:
         """One step of `fit`: without a loss in `compile`, labels beside the inputs are the model's own to judge."""
         return cast("dict[str, tf.Tensor]", super().train_step(self._with_labels(data)))
