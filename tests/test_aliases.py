@@ -24,8 +24,9 @@ def test_every_home_exists_and_no_file_is_hidden() -> None:
 
 @pytest.mark.parametrize("alias", sorted(ALIASES))
 def test_each_alias_is_a_module_with_the_names_of_its_homes(alias: str) -> None:
-    if any(home.startswith("robertakit.torch") for home in ALIASES[alias]):
-        pytest.importorskip("torch")
+    for framework in ("torch", "tensorflow", "jax"):
+        if any(home.startswith(f"robertakit.{framework}") for home in ALIASES[alias]):
+            pytest.importorskip(framework)
     module = importlib.import_module(f"robertakit.{alias}")
     names: dict[str, object] = {}
     exec(f"from robertakit.{alias} import *", names)
@@ -62,6 +63,18 @@ def test_parts_of_xlm_roberta_are_robertas() -> None:
     assert ours.XLMRobertaModel is not ours.RobertaModel
 
 
+@pytest.mark.parametrize(("framework", "prefix"), [("tensorflow", "TF"), ("jax", "Flax")])
+def test_parts_in_the_other_frameworks(framework: str, prefix: str) -> None:
+    pytest.importorskip(framework)
+    short = {"tensorflow": "tf", "jax": "flax"}[framework]
+    ours = importlib.import_module(f"robertakit.models.xlm_roberta.modeling_{short}_xlm_roberta")
+    theirs = importlib.import_module(f"robertakit.{framework}.language_models")
+    assert getattr(ours, f"{prefix}XLMRobertaLMHead") is getattr(theirs, f"{prefix}RobertaLMHead")
+    assert getattr(ours, f"{prefix}XLMRobertaModel") is getattr(robertakit, f"{prefix}XLMRobertaModel")
+    outputs = importlib.import_module(f"robertakit.modeling_{short}_outputs")
+    assert getattr(outputs, f"{prefix}MaskedLMOutput") is robertakit.MaskedLMOutput
+
+
 def test_renamed_functions_do_the_same() -> None:
     torch = pytest.importorskip("torch")
     module = importlib.import_module("robertakit.models.roberta.modeling_roberta")
@@ -74,8 +87,9 @@ def test_renamed_functions_do_the_same() -> None:
 
 def test_an_alias_imports_what_is_asked_for_alone() -> None:
     code = (
-        "import sys, robertakit.models.roberta.modeling_roberta\n"
-        "print('torch' in sys.modules, 'numpy' in sys.modules, 'robertakit.outputs' in sys.modules)\n"
+        "import sys, robertakit.models.roberta.modeling_roberta, robertakit.models.roberta.modeling_tf_roberta\n"
+        "print(bool({'torch', 'tensorflow', 'jax'} & set(sys.modules)))\n"
+        "print('numpy' in sys.modules, 'robertakit.outputs' in sys.modules)\n"
         "from robertakit.modeling_outputs import MaskedLMOutput\n"
         "print('torch' in sys.modules)\n"
     )

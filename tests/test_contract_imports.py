@@ -33,6 +33,13 @@ from robertakit import AutoModelForSequenceClassification, AutoTokenizer, AutoCo
 from robertakit import AutoModelForTokenClassification, AutoModelForQuestionAnswering, AutoModelForMultipleChoice
 from robertakit import AutoModelWithLMHead, AutoTokenizer
 from robertakit import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from robertakit import TFAutoModel, AutoTokenizer
+from robertakit import TFAutoModelForSequenceClassification, TFAutoModelForMaskedLM
+from robertakit import TFAutoModelForTokenClassification, TFAutoModelForQuestionAnswering
+from robertakit import FlaxAutoModel, FlaxAutoModelForSequenceClassification
+from robertakit import FlaxAutoModelForMaskedLM, FlaxAutoModelForTokenClassification
+from robertakit.modeling_tf_outputs import TFBaseModelOutputWithPooling, TFSequenceClassifierOutput
+from robertakit.modeling_flax_outputs import FlaxBaseModelOutputWithPooling, FlaxMaskedLMOutput
 from robertakit.modeling_outputs import SequenceClassifierOutput
 from robertakit.modeling_outputs import ModelOutput, BaseModelOutputWithPoolingAndCrossAttentions, MaskedLMOutput
 from robertakit.modeling_outputs import MultipleChoiceModelOutput, TokenClassifierOutput
@@ -78,6 +85,49 @@ from robertakit.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLMHead,
 from robertakit.models.xlm_roberta.modeling_xlm_roberta import create_position_ids_from_input_ids
 from robertakit.modeling_roberta import RobertaModel, RobertaLMHead, RobertaClassificationHead
 """.strip().splitlines()
+TENSORFLOW = """
+from robertakit import TFRobertaModel
+from robertakit import RobertaTokenizer, TFRobertaModel
+from robertakit import TFRobertaForSequenceClassification, RobertaTokenizerFast, RobertaConfig
+from robertakit import TFRobertaForMaskedLM, TFRobertaForCausalLM, TFRobertaForMultipleChoice
+from robertakit import TFRobertaForTokenClassification, TFRobertaForQuestionAnswering
+from robertakit import TFXLMRobertaModel, XLMRobertaTokenizer
+from robertakit import TFXLMRobertaForSequenceClassification, TFXLMRobertaForTokenClassification
+from robertakit import TFXLMRobertaForMaskedLM, TFXLMRobertaForCausalLM
+from robertakit import TFXLMRobertaForMultipleChoice, TFXLMRobertaForQuestionAnswering
+from robertakit import TFPreTrainedModel, TFRobertaPreTrainedModel, TFXLMRobertaPreTrainedModel
+from robertakit import TFRobertaMainLayer
+from robertakit.modeling_tf_utils import TFPreTrainedModel
+from robertakit.activations_tf import get_tf_activation
+from robertakit.models.roberta import TFRobertaModel
+from robertakit.models.roberta.modeling_tf_roberta import *
+from robertakit.models.roberta.modeling_tf_roberta import TFRobertaModel, TFRobertaMainLayer
+from robertakit.models.roberta.modeling_tf_roberta import TFRobertaPreTrainedModel, TFRobertaClassificationHead
+from robertakit.models.roberta.modeling_tf_roberta import TFRobertaEmbeddings, TFRobertaEncoder, TFRobertaLMHead
+from robertakit.models.xlm_roberta.modeling_tf_xlm_roberta import TFXLMRobertaModel, TFXLMRobertaForMaskedLM
+from robertakit.modeling_tf_roberta import TFRobertaModel, TFRobertaLMHead
+""".strip().splitlines()
+JAX = """
+from robertakit import FlaxRobertaModel
+from robertakit import AutoTokenizer, FlaxRobertaModel
+from robertakit import FlaxRobertaForSequenceClassification, RobertaTokenizerFast, RobertaConfig
+from robertakit import FlaxRobertaForMaskedLM, FlaxRobertaForCausalLM, FlaxRobertaForMultipleChoice
+from robertakit import FlaxRobertaForTokenClassification, FlaxRobertaForQuestionAnswering
+from robertakit import FlaxXLMRobertaModel, XLMRobertaTokenizerFast
+from robertakit import FlaxXLMRobertaForSequenceClassification, FlaxXLMRobertaForTokenClassification
+from robertakit import FlaxXLMRobertaForMaskedLM, FlaxXLMRobertaForCausalLM
+from robertakit import FlaxXLMRobertaForMultipleChoice, FlaxXLMRobertaForQuestionAnswering
+from robertakit import FlaxPreTrainedModel, FlaxRobertaPreTrainedModel, FlaxXLMRobertaPreTrainedModel
+from robertakit.modeling_flax_utils import FlaxPreTrainedModel
+from robertakit.models.roberta import FlaxRobertaModel
+from robertakit.models.roberta.modeling_flax_roberta import *
+from robertakit.models.roberta.modeling_flax_roberta import FlaxRobertaModule, FlaxRobertaModel
+from robertakit.models.roberta.modeling_flax_roberta import FlaxRobertaPreTrainedModel, FlaxRobertaEmbeddings
+from robertakit.models.roberta.modeling_flax_roberta import FlaxRobertaForMaskedLMModule, FlaxRobertaLMHead
+from robertakit.models.xlm_roberta.modeling_flax_xlm_roberta import FlaxXLMRobertaModel, FlaxXLMRobertaForMaskedLM
+from robertakit.modeling_flax_roberta import FlaxRobertaModel
+""".strip().splitlines()
+OF_FRAMEWORKS = {"torch": TORCH, "tensorflow": TENSORFLOW, "jax": JAX}
 
 
 @pytest.mark.parametrize("line", BARE)
@@ -85,9 +135,11 @@ def test_the_line_works_in_the_bare_install(line: str) -> None:
     exec(line, {})
 
 
-@pytest.mark.parametrize("line", TORCH)
-def test_the_line_works_with_pytorch(line: str) -> None:
-    pytest.importorskip("torch")
+@pytest.mark.parametrize(
+    ("framework", "line"), [(name, line) for name, lines in OF_FRAMEWORKS.items() for line in lines]
+)
+def test_the_line_works_with_its_framework(framework: str, line: str) -> None:
+    pytest.importorskip(framework)
     exec(line, {})
 
 
@@ -106,10 +158,11 @@ def test_the_bare_lines_import_no_framework() -> None:
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
-def test_the_names_are_one_object_wherever_they_are_imported_from() -> None:
-    pytest.importorskip("torch")
+@pytest.mark.parametrize("framework", OF_FRAMEWORKS)
+def test_the_names_are_one_object_wherever_they_are_imported_from(framework: str) -> None:
+    pytest.importorskip(framework)
     root = importlib.import_module("robertakit")
-    for line in [*BARE, *TORCH]:
+    for line in [*BARE, *OF_FRAMEWORKS[framework]]:
         names: dict[str, object] = {}
         exec(line, {}, names)
         for name, value in names.items():

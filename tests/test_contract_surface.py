@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import importlib.util
 import inspect
 import json
 import os
@@ -20,7 +19,14 @@ ROOT = Path(__file__).resolve().parent.parent
 ADDED = {
     "RobertaForCausalLM.forward": {"logits_to_keep"},  # transformers 4.57 has it for other models
     "RobertaForMaskedLM.forward": {"logits_to_keep"},
+    "TFRobertaModel.__init__": {"add_pooling_layer"},  # as in the other frameworks
 }
+#: The same for every class in JAX: what the reference has in the other frameworks alone.
+ADDED_IN_JAX = {
+    "__call__": {"inputs_embeds", "labels", "start_positions", "end_positions", "use_cache"},
+    "__init__": set(),
+}
+FRAMEWORKS = {"torch": "", "tensorflow": "TF", "jax": "Flax"}
 SIGNATURES = json.loads((ROOT / "tests" / "golden" / "signatures.json").read_text(encoding="utf-8"))
 
 
@@ -68,7 +74,7 @@ def test_a_star_import_needs_no_extra() -> None:
     loaded = python("-c", "from robertakit import *; import sys; print(*sys.modules)").split()
     assert "robertakit.tokenizers.roberta" in loaded
     assert not {"torch", "tensorflow", "jax"} & set(loaded)
-    assert {"RobertaModel", "RobertaForMaskedLM"} <= set(dir(robertakit))
+    assert {"RobertaModel", "TFRobertaModel", "FlaxRobertaForMaskedLM"} <= set(dir(robertakit))
 
 
 def test_type_checkers_see_every_home() -> None:
@@ -90,21 +96,19 @@ def test_each_file_exports_what_it_has(path: Path) -> None:
     parts = path.relative_to(ROOT / "src").with_suffix("").parts
     if parts[-1] == "__main__":
         return
+    if parts[1] in FRAMEWORKS:
+        pytest.importorskip(parts[1])
     module = importlib.import_module(".".join(part for part in parts if part != "__init__"))
     exported = getattr(module, "__all__", [])
     assert len(exported) == len(set(exported))
     assert not [name for name in exported if not hasattr(module, name)]
 
 
-def documented(kind: str) -> list[tuple[str, str]]:
-    """Return (class, method) of each documented signature whose class exists so far."""
-    return [
-        (name, method)
-        for name, methods in SIGNATURES.items()
-        if name in dir(robertakit)
-        for method in methods
-        if kind in name or kind == ""
-    ]
+def framework_of(class_name: str) -> str | None:
+    """The framework that a documented class needs; None for configurations and tokenizers."""
+    if re.search("Config$|Tokenizer(Fast)?$", class_name):
+        return None
+    return {"T": "tensorflow", "F": "jax"}.get(class_name[0], "torch")
 
 
 def test_configurations_and_tokenizers_are_there() -> None:
@@ -112,9 +116,14 @@ def test_configurations_and_tokenizers_are_there() -> None:
     assert {name for name in SIGNATURES if kinds.fullmatch(name)} <= set(robertakit.__all__)
 
 
-@pytest.mark.parametrize(("class_name", "method"), documented(""))
+@pytest.mark.parametrize(
+    ("class_name", "method"), [(name, method) for name, methods in SIGNATURES.items() for method in methods]
+)
 def test_signature_is_the_documented_one(class_name: str, method: str) -> None:
     """Names, order, defaults and kinds; what we accept besides has a name in ADDED, and is given by name alone."""
+    framework = framework_of(class_name)
+    if framework is not None:
+        pytest.importorskip(framework)
     wanted = SIGNATURES[class_name][method]["parameters"]
     found = list(inspect.signature(getattr(getattr(robertakit, class_name), method)).parameters.values())[1:]
     ours = [
@@ -122,27 +131,44 @@ def test_signature_is_the_documented_one(class_name: str, method: str) -> None:
         for p in found
         if p.kind is p.POSITIONAL_OR_KEYWORD
     ]
+    # The pages do not show the defaults of Flax's classes that are no plain values, and call them required.
+    hidden = {name for name, default in wanted if framework == "jax" and default == "<required>"} - {"config"}
+    ours = [(name, "<required>" if name in hidden else default) for name, default in ours]
     assert ours == [(name, default) for name, default in wanted if not name.startswith("*")]
     open_ended = {p.name for p in found if p.kind is p.VAR_KEYWORD}
     assert open_ended == {name[2:] for name, _ in wanted if name.startswith("**")}
     added = {p.name for p in found if p.kind is p.KEYWORD_ONLY}
-    assert added == ADDED.get(f"{class_name.removeprefix('XLM')}.{method}", set())
+    of_all = ADDED_IN_JAX[method] if framework == "jax" else set()
+    assert added == ADDED.get(f"{class_name.replace('XLM', '')}.{method}", of_all)
     assert all(p.default is not p.empty for p in found if p.kind is p.KEYWORD_ONLY)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
-def test_the_models_of_pytorch_are_there() -> None:
-    """All seven of both families, each with the documented methods."""
-    wanted = {
-        name
-        for name, methods in SIGNATURES.items()
-        if "forward" in methods and not name.startswith(("TF", "Flax"))
-    }
+@pytest.mark.parametrize(("framework", "prefix"), FRAMEWORKS.items())
+def test_the_models_of_each_framework_are_there(framework: str, prefix: str) -> None:
+    """All seven of both families, by the names of the documentation and by those of the package."""
+    wanted = {name for name in SIGNATURES if framework_of(name) == framework}
     assert len(wanted) == 14
+    assert all(name.startswith(prefix) for name in wanted)
     assert wanted <= set(dir(robertakit))
+    pytest.importorskip(framework)
+    package = importlib.import_module(f"robertakit.{framework}")
+    assert wanted <= set(package.__all__)
+    assert set(robertakit._OPTIONAL[package.__name__]) <= set(dir(package))
+    for name in robertakit._OPTIONAL[package.__name__]:
+        assert getattr(robertakit, name) is getattr(package, name)
 
 
-class Documented:
+def test_containers_bear_the_names_of_all_frameworks() -> None:
+    """Every container that a documented signature names is ours."""
+    named = {method["returns"] for methods in SIGNATURES.values() for method in methods.values()} - {None}
+    containers = {name for name in named if name.endswith(("Output", "Attentions", "Pooling"))}
+    assert {"TFMaskedLMOutput", "FlaxTokenClassifierOutput", "MaskedLMOutput"} <= containers
+    for name in containers:
+        plain = name.removeprefix("TF").removeprefix("Flax")
+        assert getattr(robertakit, name) is getattr(robertakit, plain)
+
+
+class InTorch:
     """The methods of `PreTrainedModel` that people call, as transformers 4.57 documents them."""
 
     def can_generate(self): ...
@@ -179,18 +205,75 @@ class Documented:
     ): ...  # fmt: skip
 
 
-@pytest.mark.parametrize("method", [name for name in vars(Documented) if not name.startswith("_")])
-def test_methods_of_all_models_take_what_is_documented(method: str) -> None:
+class InTensorFlow:
+    """The same of `TFPreTrainedModel`. Ours saves safetensors where nothing else is asked for."""
+
+    def can_generate(self): ...
+    def get_input_embeddings(self): ...
+    def get_output_embeddings(self): ...
+    def prune_heads(self, heads_to_prune): ...
+    def resize_token_embeddings(self, new_num_tokens=None): ...
+    def set_input_embeddings(self, value): ...
+
+    def from_pretrained(
+        self, pretrained_model_name_or_path, *model_args, config=None, cache_dir=None, ignore_mismatched_sizes=False,
+        force_download=False, local_files_only=False, token=None, revision="main", use_safetensors=None, **kwargs,
+    ): ...  # fmt: skip
+
+    def push_to_hub(
+        self, repo_id, use_temp_dir=None, commit_message=None, private=None, max_shard_size=..., token=None,
+        create_pr=False,
+    ): ...  # fmt: skip
+
+    def save_pretrained(
+        self, save_directory, saved_model=False, version=1, push_to_hub=False, signatures=None, max_shard_size="5GB",
+        create_pr=False, safe_serialization=..., token=None, **kwargs,
+    ): ...  # fmt: skip
+
+
+class InJax:
+    """The same of `FlaxPreTrainedModel`."""
+
+    def can_generate(self): ...
+    def enable_gradient_checkpointing(self): ...
+    def init_weights(self, rng, input_shape, params=None): ...
+    def to_bf16(self, params, mask=None): ...
+    def to_fp16(self, params, mask=None): ...
+    def to_fp32(self, params, mask=None): ...
+
+    def from_pretrained(
+        self, pretrained_model_name_or_path, dtype=..., *model_args, config=None, cache_dir=None,
+        ignore_mismatched_sizes=False, force_download=False, local_files_only=False, token=None, revision="main",
+        **kwargs,
+    ): ...  # fmt: skip
+
+    def save_pretrained(
+        self, save_directory, params=None, push_to_hub=False, max_shard_size=..., token=None, safe_serialization=...,
+        **kwargs,
+    ): ...  # fmt: skip
+
+
+DOCUMENTED = {"torch": InTorch, "tensorflow": InTensorFlow, "jax": InJax}
+
+
+@pytest.mark.parametrize(
+    ("framework", "method"),
+    [(f, name) for f, methods in DOCUMENTED.items() for name in vars(methods) if not name.startswith("_")],
+)
+def test_methods_of_all_models_take_what_is_documented(framework: str, method: str) -> None:
     """What is given by place stands at the documented place; the rest has the documented name, and its default."""
-    pytest.importorskip("torch")
-    wanted = list(inspect.signature(getattr(Documented, method)).parameters.values())[1:]
-    found = inspect.signature(getattr(robertakit.RobertaModel, method)).parameters
+    pytest.importorskip(framework)
+    wanted = list(inspect.signature(getattr(DOCUMENTED[framework], method)).parameters.values())[1:]
+    model = getattr(robertakit, FRAMEWORKS[framework] + "RobertaModel")
+    found = inspect.signature(getattr(model, method)).parameters
     by_place = [p.name for p in found.values() if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
     documented = [p.name for p in wanted if p.kind is p.POSITIONAL_OR_KEYWORD]
-    assert by_place == documented[: len(by_place)]
+    assert by_place[: len(documented)] == documented[: len(by_place)]
     open_ended = any(p.kind is p.VAR_KEYWORD for p in found.values())
     for parameter in wanted:
-        if parameter.name in found and parameter.default is not ...:
+        if parameter.name in found and parameter.default in (..., parameter.empty):
+            continue
+        if parameter.name in found:
             assert found[parameter.name].default == parameter.default, parameter.name
         elif parameter.kind is not parameter.VAR_POSITIONAL:
             assert open_ended, f"{parameter.name} is not taken"

@@ -91,3 +91,35 @@ def test_a_new_model_after_a_seed_is_the_same_model() -> None:
         made.append(RobertaModel(config).embeddings.word_embeddings.weight)
     assert torch.equal(made[0], made[1])
     assert not torch.equal(made[0], made[2])
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_tensorflow_is_seeded_whether_it_is_imported_or_not(before: bool) -> None:
+    """Two processes: one that has imported TensorFlow when the seed is set, one whose models import it afterwards."""
+    pytest.importorskip("tensorflow")
+    lines = [
+        "from robertakit import set_seed",
+        "set_seed(5)",
+        "import sys; print('tensorflow' in sys.modules)",
+        "from robertakit import RobertaConfig, TFRobertaModel",
+        "import tensorflow as tf",
+        "fields = dict(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=9)",
+        "def value():",
+        "    model = TFRobertaModel(RobertaConfig(**fields))",
+        "    return model.get_input_embeddings().weights[0].numpy()[3, 0].item(), tf.random.uniform(()).numpy().item()",
+        "first = value()",
+        "set_seed(5)",
+        "print(first == value(), first == value())",
+    ]
+    found = run("\n".join(["import tensorflow, keras"] * before + lines)).split()
+    assert found == [str(before), "True", "False"]
+
+
+def test_tensorflow_keeps_a_seed_that_it_was_given_itself() -> None:
+    pytest.importorskip("tensorflow")
+    code = (
+        "from robertakit import set_seed\nset_seed(5)\nimport tensorflow as tf\ntf.random.set_seed(6)\n"
+        "from robertakit.seeding import seed_tensorflow\nseed_tensorflow()\n"
+        "print(tf.compat.v1.get_seed(None)[0])"
+    )
+    assert run(code) == "6"

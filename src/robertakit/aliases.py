@@ -27,6 +27,32 @@ _TORCH = (
     "robertakit.outputs",
     "robertakit.configuration",
 )
+_TENSORFLOW = (
+    "robertakit.tensorflow",
+    "robertakit.tensorflow.pretrained",
+    "robertakit.tensorflow.encoder",
+    "robertakit.tensorflow.attention",
+    "robertakit.tensorflow.embeddings",
+    "robertakit.tensorflow.language_models",
+    "robertakit.tensorflow.sequence_models",
+    "robertakit.tensorflow.token_models",
+    "robertakit.tensorflow.activations",
+    "robertakit.outputs",
+    "robertakit.configuration",
+)
+_JAX = (
+    "robertakit.jax",
+    "robertakit.jax.pretrained",
+    "robertakit.jax.encoder",
+    "robertakit.jax.attention",
+    "robertakit.jax.embeddings",
+    "robertakit.jax.language_models",
+    "robertakit.jax.sequence_models",
+    "robertakit.jax.token_models",
+    "robertakit.jax.activations",
+    "robertakit.outputs",
+    "robertakit.configuration",
+)
 _TOKENIZERS = (
     "robertakit.tokenizers",
     "robertakit.tokenizers.padding",
@@ -38,15 +64,22 @@ _FAMILIES = ("roberta", "xlm_roberta")
 #: Module below ``robertakit`` -> the modules whose public names it has, the first that has one giving it.
 ALIASES: dict[str, tuple[str, ...]] = {
     "activations": ("robertakit.torch.activations",),
+    "activations_tf": ("robertakit.tensorflow.activations",),
     "cache_utils": ("robertakit.torch",),
     "configuration_utils": ("robertakit.configuration",),
     "file_utils": _GENERAL,
+    "modeling_flax_outputs": ("robertakit.outputs",),
+    "modeling_flax_utils": ("robertakit.jax.pretrained",),
     "modeling_outputs": ("robertakit.outputs",),
+    "modeling_tf_outputs": ("robertakit.outputs",),
+    "modeling_tf_utils": ("robertakit.tensorflow.pretrained",),
     "modeling_utils": ("robertakit.torch.pretrained",),
     "models": ("robertakit",),
     "models.auto": ("robertakit",),
     "models.auto.configuration_auto": ("robertakit.configuration",),
     "models.auto.modeling_auto": ("robertakit.auto",),
+    "models.auto.modeling_flax_auto": ("robertakit.auto",),
+    "models.auto.modeling_tf_auto": ("robertakit.auto",),
     "models.auto.tokenization_auto": _TOKENIZERS,
     "pipelines": ("robertakit.tasks",),
     "tokenization_utils": _TOKENIZERS,
@@ -59,10 +92,14 @@ ALIASES: dict[str, tuple[str, ...]] = {
     **{f"models.{family}": ("robertakit", *_TORCH) for family in _FAMILIES},
     **{f"models.{family}.configuration_{family}": ("robertakit.configuration",) for family in _FAMILIES},
     **{f"models.{family}.modeling_{family}": _TORCH for family in _FAMILIES},
+    **{f"models.{family}.modeling_flax_{family}": _JAX for family in _FAMILIES},
+    **{f"models.{family}.modeling_tf_{family}": _TENSORFLOW for family in _FAMILIES},
     **{f"models.{family}.tokenization_{family}": _TOKENIZERS for family in _FAMILIES},
     **{f"models.{family}.tokenization_{family}_fast": _TOKENIZERS for family in _FAMILIES},
     # as the reference had it before its version 4
     **{f"modeling_{family}": _TORCH for family in _FAMILIES},
+    **{f"modeling_flax_{family}": _JAX for family in _FAMILIES},
+    **{f"modeling_tf_{family}": _TENSORFLOW for family in _FAMILIES},
     **{f"configuration_{family}": ("robertakit.configuration",) for family in _FAMILIES},
     **{f"tokenization_{family}": _TOKENIZERS for family in _FAMILIES},
 }
@@ -70,6 +107,7 @@ _RENAMED = {
     "ACT2FN": "ACTIVATIONS",
     "create_position_ids_from_input_ids": "position_ids",
     "get_activation": "activation",
+    "get_tf_activation": "activation",
 }
 
 

@@ -18,11 +18,32 @@ __all__ = [
     "BaseModelOutputWithPooling",
     "BaseModelOutputWithPoolingAndCrossAttentions",
     "CausalLMOutputWithCrossAttentions",
+    "FlaxBaseModelOutput",
+    "FlaxBaseModelOutputWithPastAndCrossAttentions",
+    "FlaxBaseModelOutputWithPooling",
+    "FlaxBaseModelOutputWithPoolingAndCrossAttentions",
+    "FlaxCausalLMOutputWithCrossAttentions",
+    "FlaxMaskedLMOutput",
+    "FlaxMultipleChoiceModelOutput",
+    "FlaxQuestionAnsweringModelOutput",
+    "FlaxSequenceClassifierOutput",
+    "FlaxTokenClassifierOutput",
     "MaskedLMOutput",
     "ModelOutput",
     "MultipleChoiceModelOutput",
     "QuestionAnsweringModelOutput",
     "SequenceClassifierOutput",
+    "TFBaseModelOutput",
+    "TFBaseModelOutputWithCrossAttentions",
+    "TFBaseModelOutputWithPastAndCrossAttentions",
+    "TFBaseModelOutputWithPooling",
+    "TFBaseModelOutputWithPoolingAndCrossAttentions",
+    "TFCausalLMOutputWithCrossAttentions",
+    "TFMaskedLMOutput",
+    "TFMultipleChoiceModelOutput",
+    "TFQuestionAnsweringModelOutput",
+    "TFSequenceClassifierOutput",
+    "TFTokenClassifierOutput",
     "TokenClassifierOutput",
 ]
 
@@ -277,3 +298,27 @@ class QuestionAnsweringModelOutput(ModelOutput[ArrayT]):
     end_logits: ArrayT | None = None
     hidden_states: Layers[ArrayT] | None = None
     attentions: Layers[ArrayT] | None = None
+
+
+# The same containers by the names that the reference has for them in TensorFlow and in JAX.
+TFBaseModelOutput = BaseModelOutput
+TFBaseModelOutputWithCrossAttentions = BaseModelOutputWithCrossAttentions
+TFBaseModelOutputWithPastAndCrossAttentions = BaseModelOutputWithPastAndCrossAttentions
+TFBaseModelOutputWithPooling = BaseModelOutputWithPooling
+TFBaseModelOutputWithPoolingAndCrossAttentions = BaseModelOutputWithPoolingAndCrossAttentions
+TFCausalLMOutputWithCrossAttentions = CausalLMOutputWithCrossAttentions
+TFMaskedLMOutput = MaskedLMOutput
+TFMultipleChoiceModelOutput = MultipleChoiceModelOutput
+TFQuestionAnsweringModelOutput = QuestionAnsweringModelOutput
+TFSequenceClassifierOutput = SequenceClassifierOutput
+TFTokenClassifierOutput = TokenClassifierOutput
+FlaxBaseModelOutput = BaseModelOutput
+FlaxBaseModelOutputWithPastAndCrossAttentions = BaseModelOutputWithPastAndCrossAttentions
+FlaxBaseModelOutputWithPooling = BaseModelOutputWithPooling
+FlaxBaseModelOutputWithPoolingAndCrossAttentions = BaseModelOutputWithPoolingAndCrossAttentions
+FlaxCausalLMOutputWithCrossAttentions = CausalLMOutputWithCrossAttentions
+FlaxMaskedLMOutput = MaskedLMOutput
+FlaxMultipleChoiceModelOutput = MultipleChoiceModelOutput
+FlaxQuestionAnsweringModelOutput = QuestionAnsweringModelOutput
+FlaxSequenceClassifierOutput = SequenceClassifierOutput
+FlaxTokenClassifierOutput = TokenClassifierOutput

@@ -172,7 +172,7 @@ LISTED: dict[str, list[str]] = json.loads(
     (ROOT / "tests" / "golden" / "reference_blocks.json").read_text(encoding="utf-8")
 )
 #: The frameworks whose blocks run in this version.
-FRAMEWORKS = ("core", "torch")
+FRAMEWORKS = ("core", "torch", "tensorflow", "jax")
 
 
 def entries(*frameworks: str) -> list[str]:
@@ -215,12 +215,16 @@ def test_the_block_runs(name: str, blocks: dict[str, Block], hub: dict[str, str]
         run_python(block, code)
         return
     # All above the labels runs, but for RoBERTa's spelling of the word, with its space; then the example's own
-    # `torch.where` says that the labels are one shorter than the ids.
-    above, where, _ = code.partition(">>> labels = torch.where(")
+    # `torch.where` or `tf.where` says that the labels are one shorter than the ids.
+    short, words = {
+        "torch": ("torch", r"size of tensor a \(10\) must match the size of tensor b \(9\)"),
+        "tensorflow": ("tf", r"\[1,10\], then \[1,9\]"),
+    }[block.framework]
+    above, where, _ = code.partition(f">>> labels = {short}.where(")
     names = run_python(block, above.replace("' Paris'", "'Paris'"))
     assert where
-    with pytest.raises(RuntimeError, match=r"size of tensor a \(10\) must match the size of tensor b \(9\)"):
-        exec("torch.where(inputs.input_ids == tokenizer.mask_token_id, labels, -100)", names)
+    with pytest.raises(Exception, match=words):  # TensorFlow's errors are no RuntimeError
+        exec(f"{short}.where(inputs.input_ids == tokenizer.mask_token_id, labels, -100)", names)
 
 
 @pytest.mark.peers

@@ -5,8 +5,10 @@ from robertakit.errors import require
 require("tensorflow", extra="tensorflow", needed_for="robertakit.tensorflow")
 require("keras", extra="tensorflow", needed_for="robertakit.tensorflow")
 
+from robertakit.seeding import seed_tensorflow  # noqa: E402
 from robertakit.tensorflow.encoder import TFRobertaMainLayer, TFRobertaModel  # noqa: E402
 from robertakit.tensorflow.engine import Engine  # noqa: E402
+from robertakit.tensorflow.generation import TFGenerationMixin  # noqa: E402
 from robertakit.tensorflow.language_models import TFRobertaForCausalLM, TFRobertaForMaskedLM  # noqa: E402
 from robertakit.tensorflow.output_trees import register_outputs  # noqa: E402
 from robertakit.tensorflow.pretrained import TFPreTrainedModel, TFRobertaPreTrainedModel  # noqa: E402
@@ -31,6 +33,7 @@ from robertakit.tensorflow.xlm_roberta import (  # noqa: E402
 
 __all__ = [
     "Engine",
+    "TFGenerationMixin",
     "TFPreTrainedModel",
     "TFRobertaForCausalLM",
     "TFRobertaForMaskedLM",
@@ -52,3 +55,4 @@ __all__ = [
 ]
 
 register_outputs()
+seed_tensorflow()

@@ -93,7 +93,9 @@ def padded(values: Sequence[T], target: int | None, filler: T, side: str) -> lis
 def to_tensors(
     columns: Mapping[str, object], kind: TensorType, *, add_batch_axis: bool = False
 ) -> dict[str, object]:
-    """Turn lists of numbers into arrays or tensors of int64 (floats keep float32).
+    """Turn lists of numbers into arrays or tensors (floats in float32).
+
+    Integers are int64; int32 in TensorFlow, as in the reference, and in JAX unless it is told to compute in 64 bits.
 
     Raises:
         BadShape: rows of unequal length, or a column that holds no numbers.
@@ -134,5 +136,6 @@ def _tensor(array: np.ndarray, kind: TensorType) -> object:
         torch = require("torch", extra="torch", needed_for=needed)
         return torch.from_numpy(array.copy())
     if kind is TensorType.TENSORFLOW:
-        return require("tensorflow", extra="tensorflow", needed_for=needed).constant(array)
-    return require("jax", extra="jax", needed_for=needed).numpy.asarray(array)
+        native = array.astype("int32") if array.dtype == "int64" else array
+        return require("tensorflow", extra="tensorflow", needed_for=needed).constant(native)
+    return require("jax", extra="jax", needed_for=needed).numpy.array(array)  # a copy, whatever its size

@@ -309,6 +309,8 @@ def listed_ids(ids: Value) -> list[int]:
         >>> listed_ids((5, 6))
         [5, 6]
     """
+    if hasattr(ids, "numpy") and not hasattr(ids, "tolist"):  # a tensor of TensorFlow's
+        ids = ids.numpy()
     tolist = getattr(ids, "tolist", None)
     if callable(tolist):
         ids = tolist()
