@@ -14,28 +14,40 @@ export PYTHONPATH := $(CURDIR)/src
 export ARGS TORCH_INSTALL_ARGS
 # Two workers share the cores already; libraries that start threads of their own only get in each other's way.
 PYTEST = OMP_NUM_THREADS=1 $(DEV) -m pytest -n $(WORKERS) --dist loadfile
+# What needs another framework is skipped, on CI too.
+TEST_ALONE = OMP_NUM_THREADS=1 FRAMEWORK=$(@:test-%=%) .venv/$(@:test-%=%)/bin/python -m pytest -n $(WORKERS) \
+	--dist loadfile $(PYTEST_ARGS)
 MAKE_ENVIRONMENT = @command -v $(PYTHON) >/dev/null || { \
 	echo "robertakit: there is no $(PYTHON); install Python 3.11 or newer, or name one with PYTHON=/path/to/python." >&2; \
 	exit 1; }; $(PYTHON) scripts/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run env-core env-dev test test-all test-peers lint format types check bench-startup bench-torch dist freeze clean
+.PHONY: help run env-core env-dev test test-all test-torch test-tensorflow test-jax test-peers lint format types check bench-startup bench-torch dist freeze clean
 
 help: ## this list
 	@echo "make WORD, where WORD is one of:"
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{ printf "  %-14s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | awk -F'\t' '{ printf "  %-16s %s\n", $$1, $$2 }'
 
 run: .venv/core/ready ## fill <mask> with the embedded model: ARGS="The capital of France is <mask>.", or lines on stdin
 	@$(CORE) scripts/demo.py
 
 env-core: .venv/core/ready ## make .venv/core: the core install, no framework
-env-dev: .venv/dev/ready ## make .venv/dev: what tests and checks need, PyTorch included
+env-dev: .venv/dev/ready ## make .venv/dev: what tests and checks need, all three frameworks included
 
 test: .venv/dev/ready ## set up what the tests need, and run them
 	$(PYTEST) $(PYTEST_ARGS)
 
 test-all: .venv/dev/ready ## all tests, the slow ones too
 	$(PYTEST) -m "not peers" $(PYTEST_ARGS)
+
+test-torch: .venv/torch/ready ## the tests in an environment that has PyTorch alone
+	$(TEST_ALONE)
+
+test-tensorflow: .venv/tensorflow/ready ## the tests in an environment that has TensorFlow alone
+	$(TEST_ALONE)
+
+test-jax: .venv/jax/ready ## the tests in an environment that has JAX alone
+	$(TEST_ALONE)
 
 test-peers: .venv/peers-4/ready .venv/peers-5/ready ## compare with transformers 4 and 5, each in its environment
 	OMP_NUM_THREADS=2 .venv/peers-4/bin/python -m pytest -m peers $(PYTEST_ARGS)
@@ -72,7 +84,7 @@ clean: ## remove environments, builds and caches
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment's stamp. environment.py compares what is wanted with what is there; newer files alone install nothing.
-.venv/core/ready .venv/dev/ready: .venv/%/ready: pyproject.toml constraints/tested.txt scripts/environment.py
+.venv/core/ready .venv/dev/ready .venv/torch/ready .venv/tensorflow/ready .venv/jax/ready: .venv/%/ready: pyproject.toml constraints/tested.txt scripts/environment.py
 	$(MAKE_ENVIRONMENT) $*
 
 .venv/peers-4/ready .venv/peers-5/ready: .venv/%/ready: pyproject.toml constraints/%.txt scripts/environment.py

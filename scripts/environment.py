@@ -21,12 +21,17 @@ ROOT = Path(__file__).resolve().parent.parent
 # name -> (what pip installs, constraints, about how much it fetches, what it is for)
 TOOLS = ["pytest", "pytest-xdist", "hypothesis", "h5py", "msgpack"]  # what test modules import
 PEERS = ["transformers", "peft", "accelerate", "protobuf"]
+EVERYTHING = ".[torch,tensorflow-cpu,jax,dev]"
 ENVIRONMENTS = {
     "core": (["-e", "."], "tested", "31 MB", "answers without a framework"),
-    "dev": (["-e", ".[all,dev]"], "tested", "300 MB", "tests and checks"),
-    "peers-4": (["-e", ".[all]", *PEERS, *TOOLS], "peers-4", "320 MB", "comparison with transformers 4"),
-    "peers-5": (["-e", ".[all]", *PEERS, *TOOLS], "peers-5", "320 MB", "comparison with transformers 5"),
+    "dev": (["-e", EVERYTHING], "tested", "800 MB", "tests and checks with all three frameworks"),
+    "torch": (["-e", ".[torch]", *TOOLS], "tested", "250 MB", "tests with PyTorch alone"),
+    "tensorflow": (["-e", ".[tensorflow-cpu]", *TOOLS], "tested", "400 MB", "tests with TensorFlow alone"),
+    "jax": (["-e", ".[jax]", *TOOLS], "tested", "250 MB", "tests with JAX alone"),
+    "peers-4": (["-e", ".[torch]", *PEERS, *TOOLS], "peers-4", "320 MB", "comparison with transformers 4"),
+    "peers-5": (["-e", ".[torch]", *PEERS, *TOOLS], "peers-5", "320 MB", "comparison with transformers 5"),
 }
+WITHOUT_TORCH = ("core", "tensorflow", "jax")
 
 
 def main():
@@ -65,7 +70,7 @@ def make_environment(name):
     run(
         [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
         + ["--constraint", str(ROOT / "constraints" / f"{constraints}.txt")]
-        + (torch_arguments() if name != "core" else [])
+        + ([] if name in WITHOUT_TORCH else torch_arguments())
         + packages,
         "pip could not install the packages (its own lines above say why; is there a network?); "
         "try again with the same command",

@@ -1,7 +1,8 @@
 """Fixtures that all tests share, and the rule that nothing is skipped in secret.
 
 On CI (``CI=true``) a skipped test fails, unless its reason says that ``../shared`` is absent and it is, or that
-there is no accelerator (``needs a GPU``). A test whose needs cannot be met there belongs under a mark instead.
+there is no accelerator (``needs a GPU``), or, where ``FRAMEWORK`` says that an environment has one framework alone,
+that another one is absent. A test whose needs cannot be met there belongs under a mark instead.
 """
 
 import importlib.util
@@ -21,10 +22,18 @@ SHARED = ROOT.parent / "shared"
 NO_SHARED = "../shared is not here"
 NO_GPU = "needs a GPU"
 ON_CI = os.environ.get("CI") == "true"
+#: The only framework of this environment (``make test-jax``), and how the reasons of skips call the others.
+ALONE = os.environ.get("FRAMEWORK")
+FRAMEWORKS = {
+    "torch": ("torch", "PyTorch"),
+    "tensorflow": ("tensorflow", "keras"),
+    "jax": ("jax", "flax", "optax"),
+}
 
 # No test may read, fill or ask the Hub's cache of whoever runs it. Set before anything imports huggingface_hub.
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="robertakit-test-hub-")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="robertakit-test-keras-")  # where importing Keras writes its settings
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # a push by the protocol that our stand-in of the Hub speaks
 
 # No deadline: two busy cores say nothing about the code. On CI the same strings each time: what is found at home
@@ -77,6 +86,18 @@ def stored_checkpoints() -> ModuleType:
     return load_module("stored_checkpoints")
 
 
+@pytest.fixture(scope="session")
+def frameworks() -> ModuleType:
+    """The three frameworks behind one face: ``tests/frameworks.py``."""
+    return load_module("frameworks")
+
+
+@pytest.fixture(scope="session")
+def specified() -> ModuleType:
+    """`generate()` of the specification: ``tests/specified_generation.py``."""
+    return load_module("specified_generation")
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Any, None, None]:
     """A stand-in of the Hub, empty (``tests/hub_stand_in.py``), and an environment that leads there."""
@@ -100,12 +121,22 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Any, None,
     stand_in.close()
 
 
+def lacks_framework(reason: str) -> bool:
+    """Whether a skip names a framework that this environment is without on purpose."""
+    return ALONE is not None and any(
+        word in reason
+        for name, words in FRAMEWORKS.items()
+        if name != ALONE and importlib.util.find_spec(name) is None
+        for word in words
+    )
+
+
 def refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     """Turn a skip into a failure on CI, unless what it lacks is really lacking."""
     if not (ON_CI and report.skipped) or hasattr(report, "wasxfail"):
         return
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    if (NO_SHARED in reason and not SHARED.is_dir()) or NO_GPU in reason:
+    if (NO_SHARED in reason and not SHARED.is_dir()) or NO_GPU in reason or lacks_framework(reason):
         return
     report.outcome = "failed"
     report.longrepr = f"{report.nodeid}: skipped on CI, where nothing may be: {reason}"
