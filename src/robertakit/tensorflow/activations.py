@@ -10,12 +10,12 @@ __all__ = ["ACTIVATIONS", "activation", "gelu"]
 
 
 def gelu(x: tf.Tensor) -> tf.Tensor:
-    """The exact one, by the error function (Hendrycks and Gimpel 2016)."""
-    return tf.nn.gelu(x, approximate=False)
+    """The exact one, by the error function (Hendrycks and Gimpel 2016); `tf.nn.gelu` rounds its constant to float32."""
+    return 0.5 * x * (1 + tf.math.erf(x * math.sqrt(0.5)))
 
 
 def _gelu_tanh(x: tf.Tensor) -> tf.Tensor:
-    return tf.nn.gelu(x, approximate=True)
+    return 0.5 * x * (1 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
 def _gelu_10(x: tf.Tensor) -> tf.Tensor:
@@ -32,7 +32,7 @@ def _laplace(x: tf.Tensor) -> tf.Tensor:
 
 
 def _leaky_relu(x: tf.Tensor) -> tf.Tensor:
-    return tf.nn.leaky_relu(x, alpha=0.01)  # PyTorch's slope; TensorFlow's own default is 0.2
+    return tf.maximum(x, 0.01 * x)  # PyTorch's slope; TensorFlow's own is 0.2, and in float32
 
 
 def _linear(x: tf.Tensor) -> tf.Tensor:

@@ -112,23 +112,16 @@ class TFRobertaLayer(ConfiguredLayer):
             encoder_keep: (B, 1, 1 or L, K) bool, which of them a query sees; None: all.
             training: whether dropout is at work.
         """
+        known = None if past is None else past[:2]
         attended, maps, cache = self.attention(
-            hidden_states,
-            keep=keep,
-            head_mask=head_mask,
-            past=None if past is None else past[:2],
-            training=training,
+            hidden_states, keep=keep, head_mask=head_mask, past=known, training=training
         )
         cross_maps, cross_cache = None, ()
         if self.crossattention is not None and encoder_states is not None:
             attended, cross_maps, cross_cache = self.crossattention(
-                attended,
-                keep=encoder_keep,
-                head_mask=head_mask,
-                past=(past or ())[2:] or None,
-                encoder_states=encoder_states,
-                training=training,
-            )
+                attended, keep=encoder_keep, head_mask=head_mask, past=(past or ())[2:] or None,
+                encoder_states=encoder_states, training=training,
+            )  # fmt: skip
         elif past is not None:
             cross_cache = past[2:]
         return LayerOutput(self._feed_forward(attended, training), maps, cross_maps, (*cache, *cross_cache))
@@ -191,15 +184,12 @@ class TFRobertaEncoder(ConfiguredLayer):
         """
         states, maps, cross_maps, caches = [hidden_states], [], [], []
         for index, layer in enumerate(self.layer):
+            factors = None if head_mask is None else head_mask[index]
+            known = None if past is None else past[index]
             out = layer(
-                states[-1],
-                keep=keep,
-                head_mask=None if head_mask is None else head_mask[index],
-                past=None if past is None else past[index],
-                encoder_states=encoder_states,
-                encoder_keep=encoder_keep,
-                training=training,
-            )
+                states[-1], keep=keep, head_mask=factors, past=known, encoder_states=encoder_states,
+                encoder_keep=encoder_keep, training=training,
+            )  # fmt: skip
             states = [*states, out.hidden_states] if output_hidden_states else [out.hidden_states]
             maps.append(out.attentions)
             cross_maps += [] if out.cross_attentions is None else [out.cross_attentions]
@@ -249,7 +239,7 @@ class TFRobertaMainLayer(ConfiguredLayer):
         super().__init__(config, **kwargs)
         self.embeddings = TFRobertaEmbeddings(config, dtype=self.dtype_policy, name="embeddings")
         self.encoder = TFRobertaEncoder(config, dtype=self.dtype_policy, name="encoder")
-        self.pooler = None
+        self.pooler: keras.layers.Layer | None = None
         if add_pooling_layer:
             self.pooler = TFRobertaPooler(config, dtype=self.dtype_policy, name="pooler")
 
@@ -285,43 +275,29 @@ class TFRobertaMainLayer(ConfiguredLayer):
         inputs = read_inputs(
             config,
             {
-                "input_ids": input_ids,
-                "attention_mask": attention_mask,
-                "token_type_ids": token_type_ids,
-                "position_ids": position_ids,
-                "head_mask": head_mask,
-                "inputs_embeds": inputs_embeds,
+                "input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids,
+                "position_ids": position_ids, "head_mask": head_mask, "inputs_embeds": inputs_embeds,
                 "encoder_hidden_states": encoder_hidden_states,
-                "encoder_attention_mask": encoder_attention_mask,
-                "past_key_values": past_key_values,
+                "encoder_attention_mask": encoder_attention_mask, "past_key_values": past_key_values,
             },
             check=self.check_inputs,
-        )
+        )  # fmt: skip
         embedded = self.embeddings(
-            inputs.input_ids,
-            token_type_ids=inputs.token_type_ids,
-            position_ids=inputs.position_ids,
-            inputs_embeds=inputs.inputs_embeds,
-            training=training,
-        )
+            inputs.input_ids, token_type_ids=inputs.token_type_ids, position_ids=inputs.position_ids,
+            inputs_embeds=inputs.inputs_embeds, training=training,
+        )  # fmt: skip
         out: Stack = self.encoder(
-            embedded,
-            keep=inputs.keep,
-            head_mask=inputs.head_mask,
-            past=inputs.past,
-            encoder_states=inputs.encoder_states,
-            encoder_keep=inputs.encoder_keep,
+            embedded, keep=inputs.keep, head_mask=inputs.head_mask, past=inputs.past,
+            encoder_states=inputs.encoder_states, encoder_keep=inputs.encoder_keep,
             output_attentions=_or(output_attentions, config.output_attentions),
             output_hidden_states=_or(output_hidden_states, config.output_hidden_states),
             training=training,
-        )
+        )  # fmt: skip
         if not (config.is_decoder and _or(use_cache, config.use_cache)):
             out = out._replace(past_key_values=None)
         last = out.last_hidden_state
-        own = {
-            "last_hidden_state": last,
-            "pooler_output": None if self.pooler is None else self.pooler(last),
-        }
+        pooled = None if self.pooler is None else self.pooler(last)
+        own = {"last_hidden_state": last, "pooler_output": pooled}
         return BaseModelOutputWithPoolingAndCrossAttentions.answer(
             own, out, as_dict=_or(return_dict, config.use_return_dict), keep_none=("pooler_output",)
         )
@@ -409,22 +385,14 @@ class TFRobertaModel(TFRobertaPreTrainedModel):
             InputError: both or none of ids and embeddings, or, in eager use, an id without a row; more tokens than
                 positions (`TooLong`); shapes that do not fit (`BadShape`).
         """
-        return self.roberta(
-            input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            head_mask=head_mask,
-            inputs_embeds=inputs_embeds,
-            encoder_hidden_states=encoder_hidden_states,
-            encoder_attention_mask=encoder_attention_mask,
-            past_key_values=past_key_values,
-            use_cache=use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=return_dict,
-            training=training,
-        )
+        out: BaseModelOutputWithPoolingAndCrossAttentions[tf.Tensor] | tuple[object, ...] = self.roberta(
+            input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, position_ids=position_ids,
+            head_mask=head_mask, inputs_embeds=inputs_embeds, encoder_hidden_states=encoder_hidden_states,
+            encoder_attention_mask=encoder_attention_mask, past_key_values=past_key_values, use_cache=use_cache,
+            output_attentions=output_attentions, output_hidden_states=output_hidden_states,
+            return_dict=return_dict, training=training,
+        )  # fmt: skip
+        return out
 
 
 def _or(asked: bool | None, setting: bool | None) -> bool:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import is_not
 from typing import Protocol, cast
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from robertakit.calls import check_past
-from robertakit.configuration import RobertaConfig
+from robertakit.configuration import PretrainedConfig
 from robertakit.errors import ArgumentError
 from robertakit.field_values import as_integer
 from robertakit.generation.config import GenerationConfig
@@ -40,8 +41,8 @@ class TFGenerationMixin:
     The model has a backbone `roberta`, and a `score` that gives logits of its rows.
     """
 
-    config: RobertaConfig
-    roberta: Callable[..., tf.Tensor]
+    config: PretrainedConfig
+    roberta: keras.layers.Layer
     score: Callable[[tf.Tensor], dict[str, tf.Tensor]]
     variables: list[object]
     get_input_embeddings: Callable[[], Callable[[tf.Tensor], tf.Tensor]]
@@ -254,7 +255,7 @@ def _as_input(array: NDArray[np.generic]) -> tf.Tensor:
     return tf.constant(array, tf.int32 if array.dtype.kind in "biu" else None)
 
 
-def _checked(config: RobertaConfig, past: object, call: Call) -> Cache:
+def _checked(config: PretrainedConfig, past: object, call: Call) -> Cache:
     """The caller's cache, which holds less than the prompts."""
     if not config.is_decoder:
         raise ArgumentError(

@@ -9,9 +9,7 @@ Shape letters: B batch, L padded length, K keys, W width, H heads.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from robertakit.calls import (
     check_call,
@@ -114,7 +112,8 @@ def read_inputs(config: RobertaConfig, given: Mapping[str, object], *, check: bo
 
 def kind_of(value: object) -> Kind | None:
     """What a tensor holds; None for what is no tensor."""
-    return kind_of_dtype(value.dtype.name) if tf.is_tensor(value) else None
+    tensor: tf.Tensor | None = value if tf.is_tensor(value) else None
+    return None if tensor is None else kind_of_dtype(tensor.dtype.name)
 
 
 def position_ids(input_ids: tf.Tensor, padding_idx: int, past_length: int | tf.Tensor = 0) -> tf.Tensor:
@@ -156,19 +155,10 @@ def check_label_values(labels: tf.Tensor, classes: int, check: bool) -> None:
 
 
 def _check_values(config: RobertaConfig, tensors: Mapping[str, tf.Tensor | None], past: int) -> None:
-    def values(name: str) -> NDArray[np.generic] | None:
-        found: NDArray[np.generic] | None = None if tensors[name] is None else tensors[name].numpy()
-        return found
-
-    masks = {name: values(name) for name in ("attention_mask", "encoder_attention_mask")}
-    check_values(
-        config,
-        input_ids=values("input_ids"),
-        position_ids=values("position_ids"),
-        token_type_ids=values("token_type_ids"),
-        masks={name: mask for name, mask in masks.items() if mask is not None},
-        past=past,
-    )
+    values = {name: tensor.numpy() for name, tensor in tensors.items() if tf.is_tensor(tensor)}
+    masks = {name: mask for name, mask in values.items() if name.endswith("attention_mask")}
+    ids = ("input_ids", "position_ids", "token_type_ids")
+    check_values(config, **{name: values.get(name) for name in ids}, masks=masks, past=past)
 
 
 def _kept_keys(

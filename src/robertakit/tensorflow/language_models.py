@@ -3,6 +3,9 @@
 Shape letters: B batch, L padded length, K keys, H heads, W width, V vocabulary.
 """
 
+from collections.abc import Mapping
+from typing import Self
+
 import keras
 import tensorflow as tf
 
@@ -11,7 +14,6 @@ from robertakit.configuration import RobertaConfig
 from robertakit.outputs import CausalLMOutputWithCrossAttentions, MaskedLMOutput
 from robertakit.tensorflow.activations import gelu
 from robertakit.tensorflow.encoder import TFRobertaMainLayer
-from robertakit.tensorflow.generation import TFGenerationMixin
 from robertakit.tensorflow.generation import TFGenerationMixin
 from robertakit.tensorflow.inputs import Cache, check_label_values, kind_of
 from robertakit.tensorflow.layers import ConfiguredLayer
@@ -37,9 +39,11 @@ class TFRobertaLMHead(ConfiguredLayer):
         super().__init__(config, **kwargs)
         self.dense = self._dense(config.hidden_size, "dense")
         self.layer_norm = self._layer_norm("layer_norm")
-        self.decoder = input_embeddings
-        if input_embeddings is None:
-            self.decoder = self._dense(config.vocab_size, "decoder", use_bias=False)
+        self.decoder: keras.layers.Layer = (
+            self._dense(config.vocab_size, "decoder", use_bias=False)
+            if input_embeddings is None
+            else input_embeddings
+        )
 
     def build(self, input_shape: object = None) -> None:
         """Make the weights; shared ones are made where the embeddings are."""
@@ -67,7 +71,7 @@ class TFRobertaLMHead(ConfiguredLayer):
         return {**super().get_config(), "input_embeddings": table}
 
     @classmethod
-    def from_config(cls, config: dict[str, object]) -> "TFRobertaLMHead":
+    def from_config(cls, config: Mapping[str, object]) -> Self:
         """The layer that `get_config` describes."""
         table = config["input_embeddings"]
         restored = None if table is None else keras.saving.deserialize_keras_object(table)

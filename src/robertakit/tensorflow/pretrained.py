@@ -21,7 +21,7 @@ from robertakit.errors import ArgumentError, DependencyError, InputError
 from robertakit.field_values import refuse_unknown
 from robertakit.model_card import model_card
 from robertakit.publishing import PushToHub
-from robertakit.tensorflow.calling import documented, read_call
+from robertakit.tensorflow.calling import as_python, documented, read_call
 from robertakit.tensorflow.construction import draw, drawn_seed, is_loading
 from robertakit.tensorflow.contents import contents_of, head_of
 from robertakit.tensorflow.layers import values_follow
@@ -105,7 +105,9 @@ class TFPreTrainedModel(Loadable, PushToHub):
             kwargs["dtype"] = dtype_asked(kwargs.get("dtype"))
         config.validate(building=True)
         super().__init__(**kwargs)
-        self.autocast = False  # numbers to predict keep their precision; each layer casts what it computes with
+        self.autocast = (
+            False  # numbers to predict keep their precision; each layer casts what it computes with
+        )
         self.config = config
         self.name_or_path = config.name_or_path
 
@@ -113,7 +115,7 @@ class TFPreTrainedModel(Loadable, PushToHub):
         super().__init_subclass__(**kwargs)
         keras.saving.register_keras_serializable(cls.__module__.partition(".")[0])(cls)
 
-    @tf.autograph.experimental.do_not_convert
+    @as_python
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Compute, from any of the documented styles of inputs (see `calling`)."""
         given = read_call(documented(type(self).call), args, kwargs, type(self).__name__)

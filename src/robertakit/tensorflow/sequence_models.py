@@ -155,7 +155,7 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, *inputs: object, **kwargs: object) -> None:
         super().__init__(config, *inputs, **kwargs)
-        self.roberta = TFRobertaMainLayer(config, dtype=self.dtype_policy, name="roberta")
+        self.roberta: keras.layers.Layer = TFRobertaMainLayer(config, dtype=self.dtype_policy, name="roberta")
         self.dropout = keras.layers.Dropout(
             config.hidden_dropout_prob, dtype=self.dtype_policy, name="dropout"
         )
@@ -174,7 +174,8 @@ class TFRobertaForMultipleChoice(TFRobertaPreTrainedModel):
 
     def score(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
         """The pooler and the head on each choice's first row, (S, W): `logits` (S,)."""
-        return {"logits": self.classifier(self.roberta.pooler(rows[:, None]))[:, 0]}
+        pooled = self.roberta.pooler(rows[:, None])
+        return {"logits": self.classifier(pooled)[:, 0]}
 
     def call(
         self,

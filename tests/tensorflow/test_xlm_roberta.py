@@ -1,0 +1,27 @@
+"""XLM-RoBERTa is RoBERTa with another configuration class, and nothing else."""
+
+import numpy as np
+import pytest
+
+from robertakit import XLMRobertaConfig
+from robertakit import numpy as specification
+from robertakit.architecture import HEADS
+from robertakit.tensorflow import TFXLMRobertaForMaskedLM, xlm_roberta
+
+
+def test_the_numbers_are_the_specifications(golden):
+    folder = golden / "fill_mask" / "xlm-roberta"
+    model = TFXLMRobertaForMaskedLM.from_pretrained(folder)
+    assert type(model.config) is XLMRobertaConfig
+    ids = [[0, 9, 11, 4, 2]]
+    want = specification.load(folder, "XLMRobertaForMaskedLM")(ids).logits
+    np.testing.assert_allclose(model(ids).logits, want, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_class_adds_nothing(head):
+    kind = getattr(xlm_roberta, f"TFXLMRoberta{HEADS[head].class_suffix}")
+    own = {name for name in vars(kind) if not name.startswith("__")}
+    assert own <= {"_abc_impl"}
+    assert kind.config_class is XLMRobertaConfig
+    assert kind.head == head
