@@ -33,7 +33,8 @@ FRAMEWORKS = {
 # No test may read, fill or ask the Hub's cache of whoever runs it. Set before anything imports huggingface_hub.
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="robertakit-test-hub-")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="robertakit-test-keras-")  # where importing Keras writes its settings
+# Importing Keras writes its settings there.
+os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="robertakit-test-keras-")
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # a push by the protocol that our stand-in of the Hub speaks
 
 # No deadline: two busy cores say nothing about the code. On CI the same strings each time: what is found at home

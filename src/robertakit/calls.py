@@ -206,8 +206,8 @@ def check_values(
         position_ids = counted_positions(input_ids, config.pad_token_id, past)
     check_ids(config, input_ids, position_ids, token_type_ids)
     for name, mask in masks.items():
-        strange = () if mask.dtype == np.bool_ else mask[(mask != 0) & (mask != 1)]
-        if len(strange):
+        strange = mask[(mask != 0) & (mask != 1)]
+        if strange.size:
             raise InputError(
                 given=f"{name} with {float(strange[0]):g}", expected="1 for real tokens, 0 for padding"
             )

@@ -6,7 +6,7 @@ require("flax", extra="jax", needed_for="robertakit.jax")
 
 from robertakit.jax.cache import init_cache  # noqa: E402
 from robertakit.jax.encoder import FlaxRobertaModel  # noqa: E402
-from robertakit.jax.engine import Engine  # noqa: E402
+from robertakit.jax.engine import Engine as Engine  # noqa: E402
 from robertakit.jax.generation import FlaxGenerationMixin  # noqa: E402
 from robertakit.jax.language_models import FlaxRobertaForCausalLM, FlaxRobertaForMaskedLM  # noqa: E402
 from robertakit.jax.output_trees import register_outputs  # noqa: E402
@@ -31,7 +31,6 @@ from robertakit.jax.xlm_roberta import (  # noqa: E402
 )
 
 __all__ = [
-    "Engine",
     "FlaxGenerationMixin",
     "FlaxPreTrainedModel",
     "FlaxRobertaForCausalLM",

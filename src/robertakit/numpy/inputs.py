@@ -3,12 +3,13 @@
 Everything that is wrong with a call raises here, before anything is computed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from robertakit import batch as batches
 from robertakit.calls import check_call, check_choices, check_past, check_values, leading_shape
@@ -75,18 +76,20 @@ def read_inputs(
         TooLong: more tokens than positions.
         BadShape: shapes that do not fit each other.
     """
-    ids, types = _array("input_ids", input_ids), _array("token_type_ids", token_type_ids)
-    embeds = _array("inputs_embeds", inputs_embeds, dtype)
-    positions = _array("position_ids", position_ids)
-    keep = _array("attention_mask", attention_mask, dtype)
-    heads = _array("head_mask", head_mask, dtype)
+    ids, types = _integers("input_ids", input_ids), _integers("token_type_ids", token_type_ids)
+    positions = _integers("position_ids", position_ids)
+    embeds = _numbers("inputs_embeds", inputs_embeds, dtype)
+    keep = _numbers("attention_mask", attention_mask, dtype)
+    heads = _numbers("head_mask", head_mask, dtype)
     states = encoder_keep = None
     if (
         config.is_decoder and encoder_hidden_states is not None
     ):  # an encoder leaves them aside, as the reference does
-        states = _array("encoder_hidden_states", encoder_hidden_states, dtype)
-        encoder_keep = _array("encoder_attention_mask", encoder_attention_mask, dtype)
+        states = _numbers("encoder_hidden_states", encoder_hidden_states, dtype)
+        encoder_keep = _numbers("encoder_attention_mask", encoder_attention_mask, dtype)
     batch, length = leading_shape(ids, embeds, kind_of=kind_of)
+    assert batch is not None  # only a graph knows no sizes
+    assert length is not None
     decodes = config.is_decoder and past_key_values is not None
     past_length = (check_past(config, past_key_values, batch) or 0) if decodes else 0
     masks = {"attention_mask": keep, "encoder_attention_mask": encoder_keep}
@@ -95,10 +98,12 @@ def read_inputs(
         "head_mask": heads, "encoder_hidden_states": states, "past_key_values": past_key_values, **masks,
     }  # fmt: skip
     check_call(config, given, past=past_length, kind_of=kind_of)
-    if positions is None and ids is None:
-        positions = batches.sequential_position_ids(length, config.pad_token_id, past_length)
-    elif positions is None:
-        positions = batches.position_ids(ids, config.pad_token_id, past_length)
+    if positions is None:
+        positions = (
+            batches.sequential_position_ids(length, config.pad_token_id, past_length)
+            if ids is None
+            else batches.position_ids(ids, config.pad_token_id, past_length)
+        )
     check_values(
         config,
         input_ids=ids,
@@ -133,11 +138,26 @@ def flatten_choices(name: str, values: ArrayLike | None, axes: int = 3) -> NDArr
     return array.reshape(-1, *array.shape[2:])
 
 
-def _array(name: str, values: ArrayLike | None, dtype: DTypeLike = None) -> NDArray[np.generic] | None:
+def _integers(name: str, values: ArrayLike | None) -> Integers | None:
     if values is None:
         return None
-    try:
+    with _told(name):
+        array: Integers = np.asarray(values)  # `calls` looks whether they are integers
+    return array
+
+
+def _numbers(name: str, values: ArrayLike | None, dtype: np.dtype[np.floating]) -> Array | None:
+    if values is None:
+        return None
+    with _told(name):
         return np.asarray(values, dtype)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Say by name what NumPy makes no array of."""
+    try:
+        yield
     except ValueError as error:
         raise BadShape(
             given=f"{name} with rows of unequal length",

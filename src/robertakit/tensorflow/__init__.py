@@ -7,7 +7,7 @@ require("keras", extra="tensorflow", needed_for="robertakit.tensorflow")
 
 from robertakit.seeding import seed_tensorflow  # noqa: E402
 from robertakit.tensorflow.encoder import TFRobertaMainLayer, TFRobertaModel  # noqa: E402
-from robertakit.tensorflow.engine import Engine  # noqa: E402
+from robertakit.tensorflow.engine import Engine as Engine  # noqa: E402
 from robertakit.tensorflow.generation import TFGenerationMixin  # noqa: E402
 from robertakit.tensorflow.language_models import TFRobertaForCausalLM, TFRobertaForMaskedLM  # noqa: E402
 from robertakit.tensorflow.output_trees import register_outputs  # noqa: E402
@@ -32,7 +32,6 @@ from robertakit.tensorflow.xlm_roberta import (  # noqa: E402
 )
 
 __all__ = [
-    "Engine",
     "TFGenerationMixin",
     "TFPreTrainedModel",
     "TFRobertaForCausalLM",

@@ -6,7 +6,7 @@ require("torch", extra="torch", needed_for="robertakit.torch")
 
 from robertakit.torch.cache import DynamicCache  # noqa: E402
 from robertakit.torch.encoder import RobertaModel  # noqa: E402
-from robertakit.torch.engine import Engine  # noqa: E402
+from robertakit.torch.engine import Engine as Engine  # noqa: E402
 from robertakit.torch.generation import GenerationMixin  # noqa: E402
 from robertakit.torch.language_models import RobertaForCausalLM, RobertaForMaskedLM  # noqa: E402
 from robertakit.torch.output_trees import register_outputs  # noqa: E402
@@ -26,7 +26,6 @@ from robertakit.torch.xlm_roberta import (  # noqa: E402
 
 __all__ = [
     "DynamicCache",
-    "Engine",
     "GenerationMixin",
     "PreTrainedModel",
     "RobertaForCausalLM",
