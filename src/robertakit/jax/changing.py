@@ -178,6 +178,7 @@ def _cast(params: Mapping[str, object], dtype: DTypeLike, mask: object) -> Param
     if mask is None:
         return cast(Params, jax.tree.map(one, tree))
     chosen = plain(mask) if isinstance(mask, Mapping) else mask
-    if jax.tree.structure(chosen) != jax.tree.structure(tree):
+    structures: list[object] = [jax.tree.structure(chosen), jax.tree.structure(tree)]
+    if structures[0] != structures[1]:
         raise ArgumentError(given="a mask of another structure than params", expected="a bool for each")
     return cast(Params, jax.tree.map(one, tree, chosen))

@@ -65,12 +65,11 @@ def initial_params(contents: Contents, config: PretrainedConfig, rng: jax.Array,
     def value(row: Parameter, words: object) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
         return drawn_value(row, config, seed_of(words), dtype)
 
+    shapes = contents.named(contents.shapes(dtype))
     return contents.tree(
         {
-            name: jax.pure_callback(
-                partial(value, contents.table[name]), jax.ShapeDtypeStruct(contents.shape(name), dtype), data
-            )
-            for name in contents.paths
+            name: jax.pure_callback(partial(value, contents.table[name]), shape, data)
+            for name, shape in shapes.items()
         }
     )
 

@@ -4,9 +4,9 @@ The tree is that of the linen module: plain dictionaries, `params["roberta"]["en
 Names and layouts come from the table by kind (`checkpoints.dialects.FLAX`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 import jax
 import numpy as np
@@ -25,6 +25,11 @@ Params = dict[str, object]
 #: Where a parameter stands in the tree.
 Path = tuple[str, ...]
 Item = TypeVar("Item")
+
+# Flax and JAX ship no types for these.
+_flatten = cast("Callable[[Params], dict[Path, object]]", flatten_dict)
+_unflatten = cast("Callable[[Mapping[Path, object]], Params]", unflatten_dict)
+_shaped = cast("Callable[[tuple[int, ...], DTypeLike], object]", jax.ShapeDtypeStruct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +73,16 @@ class Contents:
 
     def tree(self, values: Mapping[str, object]) -> Params:
         """Return values by checkpoint name as a tree."""
-        tree: Params = unflatten_dict({path: values[name] for name, path in self.paths.items()})
-        return tree
+        return _unflatten({path: values[name] for name, path in self.paths.items()})
 
     def named(self, params: Mapping[str, object]) -> dict[str, object]:
         """Return the leaves of a tree by checkpoint name, in the order of the table."""
-        leaves: dict[Path, object] = flatten_dict(plain(params))
+        leaves = _flatten(plain(params))
         return {name: leaves[path] for name, path in self.paths.items()}
 
     def shapes(self, dtype: DTypeLike) -> Params:
         """Return the tree of shapes and dtypes."""
-        return self.tree({name: jax.ShapeDtypeStruct(self.shape(name), dtype) for name in self.paths})
+        return self.tree({name: _shaped(self.shape(name), dtype) for name in self.paths})
 
     def checked(self, params: object, model: str) -> Params:
         """Return a tree that has every parameter in its shape and no other one, as plain dictionaries.
@@ -96,7 +100,7 @@ class Contents:
                 given=f"params of type {type(params).__name__} to {model}", expected="a tree of dictionaries"
             )
         tree = plain(params)
-        leaves: dict[Path, object] = flatten_dict(tree)
+        leaves = _flatten(tree)
         wanted = {path: self.shape(name) for name, path in self.paths.items()}
         found = {path: tuple(getattr(leaf, "shape", ())) for path, leaf in leaves.items()}
         misshapen = [

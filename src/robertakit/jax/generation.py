@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from robertakit.buckets import ROW_LENGTHS
@@ -55,9 +55,8 @@ class FlaxGenerationMixin:
     """
 
     config: PretrainedConfig
-    dtype: DTypeLike
     module: nn.Module
-    params: Params
+    params: dict[str, object]
     init_cache: Callable[[int, int], Cache]
 
     @property

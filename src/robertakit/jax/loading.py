@@ -29,9 +29,6 @@ from robertakit.pretrained_config import read_fields
 
 __all__ = ["Loadable", "module_keywords"]
 
-#: What `from_pretrained` gives: a model, its parameters with `_do_init=False`, a report where it is asked for.
-Loaded = tuple[object, ...]
-
 
 class Loadable(Changeable):
     """Gives a model `from_pretrained`."""
@@ -122,16 +119,9 @@ class Loadable(Changeable):
             own={"input_shape", "seed", "gradient_checkpointing", *module_keywords(cls.module_class)},
         )
         known.name_or_path = location.name
-        if from_pt and (from_tf or from_flax):
-            raise ArgumentError(given="from_pt=True, and from_tf or from_flax", expected="one of them")
-        container = container_asked(use_safetensors=use_safetensors, from_tf=from_tf, from_flax=from_flax)
-        stored: Weights
-        if from_pt:
-            stored = _of_torch(location, use_safetensors, variant)
-        else:
-            stored = stored_weights(
-                location, use_safetensors=use_safetensors, variant=variant, container=container
-            )
+        stored = _weights(
+            location, use_safetensors, variant, from_pt=from_pt, from_tf=from_tf, from_flax=from_flax
+        )
         asked = _one_dtype(dtype, torch_dtype)
         make: Callable[..., Self] = cls
         compute = jnp.float32 if asked == "auto" else dtype_named(asked)
@@ -147,18 +137,14 @@ class Loadable(Changeable):
         params = _filled(model, found, of_params)
         model.config.dtype = of_params.name
         model.check_inputs = check_inputs
-        if cls.can_generate():
-            stored_request = GenerationConfig.at(location)
-            if stored_request is not None:
-                model.generation_config = stored_request
-        result: Loaded = (model,)
-        if _do_init:
-            model._params = params
-        else:
-            result += (params,)
-        if output_loading_info:
-            result += (info.as_dict(),)
-        return cast(Self, result[0] if len(result) == 1 else result)
+        asked_of = GenerationConfig.at(location) if cls.can_generate() else None
+        if asked_of is not None:
+            model.generation_config = asked_of
+        model._params = params if _do_init else None
+        others = [
+            item for item, wanted in ((params, not _do_init), (info.as_dict(), output_loading_info)) if wanted
+        ]
+        return cast(Self, (model, *others) if others else model)
 
     def _compute_in(self, dtype: DTypeLike) -> None:
         """Compute in another dtype from now on."""
@@ -189,6 +175,28 @@ def _stored_dtype(config: PretrainedConfig, found: Weights) -> np.dtype[np.gener
     if isinstance(config.dtype, str):
         return dtype_named(config.dtype)
     return dtype_named(next((tensor.dtype for tensor in found.values()), "F32"))
+
+
+def _weights(
+    location: Location,
+    use_safetensors: bool | None,
+    variant: str | None,
+    *,
+    from_pt: bool,
+    from_tf: bool,
+    from_flax: bool,
+) -> Weights:
+    """The weights of the container that is asked for.
+
+    Raises:
+        ArgumentError: two that contradict each other.
+    """
+    if not from_pt:
+        container = container_asked(use_safetensors=use_safetensors, from_tf=from_tf, from_flax=from_flax)
+        return stored_weights(location, use_safetensors=use_safetensors, variant=variant, container=container)
+    if from_tf or from_flax:
+        raise ArgumentError(given="from_pt=True, and from_tf or from_flax", expected="one of them")
+    return _of_torch(location, use_safetensors, variant)
 
 
 def _of_torch(location: Location, use_safetensors: bool | None, variant: str | None) -> Weights:

@@ -2,7 +2,8 @@
 
 A model is a linen module with a configuration and a tree of parameters beside it. The work is done beside this file:
 `contents` knows the tree, `construction` draws it, `loading` and `saving` move it, `changing` and `resizing` cut it,
-`calling` looks at what a call is given. Files and their checks are `robertakit.checkpoints`' business.
+`answering` is the documented call, and `calling` looks at what it is given. Files and their checks are
+`robertakit.checkpoints`' business.
 """
 
 import copy
@@ -15,30 +16,25 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from robertakit.architecture import BACKBONE_PREFIX, HEADS, Head
+from robertakit.architecture import BACKBONE_PREFIX, HEADS
 from robertakit.checkpoints import save_weights
 from robertakit.checkpoints.saving import obsolete_weights
 from robertakit.configuration import PretrainedConfig, RobertaConfig
-from robertakit.errors import ArgumentError, InputError
+from robertakit.errors import ArgumentError
 from robertakit.field_values import refuse_unknown
-from robertakit.jax.cache import Cache, init_cache, tokens_so_far
-from robertakit.jax.calling import as_arrays, check_concrete, check_flags, for_module
+from robertakit.jax.answering import Answering
 from robertakit.jax.construction import checked_seed, drawn, filled, initial_params
-from robertakit.jax.contents import Contents, Params, Path, plain
+from robertakit.jax.contents import Contents, Params, Path
 from robertakit.jax.loading import Loadable, module_keywords
 from robertakit.jax.saving import config_to_save, generation_file, tensors_to_save
 from robertakit.jax.values import dtype_named, parameter_dtype
 from robertakit.model_card import model_card
-from robertakit.outputs import ModelOutput
 from robertakit.publishing import PushToHub
 
 __all__ = ["FlaxPreTrainedModel", "FlaxRobertaPreTrainedModel"]
 
-_OF_BACKBONE = BACKBONE_PREFIX.rstrip(".")
-Output = ModelOutput[jax.Array]
 
-
-class FlaxPreTrainedModel(Loadable, PushToHub):
+class FlaxPreTrainedModel(Answering, PushToHub):
     """A linen module with its configuration and parameters: loaded, saved, and called with the documented arguments.
 
     Parameters are drawn by the architecture's table, without a forward pass: the same seed gives the same weights in
@@ -246,7 +242,7 @@ class FlaxRobertaPreTrainedModel(FlaxPreTrainedModel):
     """
 
     config_class: ClassVar[type[PretrainedConfig]] = RobertaConfig
-    base_model_prefix: ClassVar[str] = _OF_BACKBONE
+    base_model_prefix: ClassVar[str] = BACKBONE_PREFIX.rstrip(".")
 
     def __init__(
         self,
@@ -283,178 +279,6 @@ class FlaxRobertaPreTrainedModel(FlaxPreTrainedModel):
 
     _from_config = from_config
 
-    def init_cache(self, batch_size: int, max_length: int) -> Cache:
-        """Return an empty cache for `past_key_values`.
-
-        Args:
-            batch_size: rows of the calls to come.
-            max_length: tokens that it has room for.
-
-        Raises:
-            ArgumentError: no decoder.
-            TooLong: more room than there are positions.
-        """
-        return init_cache(self.config, self.head, batch_size, max_length, self.dtype)
-
-    def __call__(
-        self,
-        input_ids: object = None,
-        attention_mask: object = None,
-        token_type_ids: object = None,
-        position_ids: object = None,
-        head_mask: object = None,
-        encoder_hidden_states: object = None,
-        encoder_attention_mask: object = None,
-        params: Mapping[str, object] | None = None,
-        dropout_rng: jax.Array | None = None,
-        train: bool = False,
-        output_attentions: bool | None = None,
-        output_hidden_states: bool | None = None,
-        return_dict: bool | None = None,
-        past_key_values: Mapping[str, object] | None = None,
-        *,
-        inputs_embeds: object = None,
-        labels: object = None,
-        start_positions: object = None,
-        end_positions: object = None,
-        use_cache: bool | None = None,
-    ) -> Output | tuple[object, ...]:
-        """Compute the documented output.
-
-        Arrays are JAX's or NumPy's; nested lists are taken, too. Multiple choice has an axis of choices behind B.
-
-        Args:
-            input_ids: (B, L).
-            attention_mask: (B, L), 1 for real tokens; or (B, L, L), which keys each query sees. With a cache the keys
-                are all its slots, or the cached tokens and these.
-            token_type_ids: (B, L), zeros if None.
-            position_ids: (B, L) or (1, L); made from the ids, and what a cache holds, if None.
-            head_mask: (H,) or (layers, H), factors for the attention maps.
-            encoder_hidden_states: (B, K, W) for the cross-attention of a decoder.
-            encoder_attention_mask: (B, K) or (B, L, K).
-            params: in place of the model's own.
-            dropout_rng: key of the dropout in training.
-            train: whether dropout applies.
-            output_attentions: also return the maps; the config's setting if None.
-            output_hidden_states: also return every layer's states; the config's setting if None.
-            return_dict: False for a tuple; the config's setting if None.
-            past_key_values: what `init_cache` or an earlier call of a decoder returned.
-            inputs_embeds: (B, L, W), in place of the ids.
-            labels: what makes a loss; see the PyTorch class of the same name.
-            start_positions: (B,), of question answering.
-            end_positions: (B,), of question answering.
-            use_cache: whether a decoder returns `past_key_values`; if None it does where it is given some. True
-                without any makes a cache for as many tokens as the model has positions.
-
-        Returns:
-            The documented container. `past_key_values` is a new tree, the one given stays as it was.
-
-        Raises:
-            ArgumentError: labels of another head, a cache for an encoder, `train=True` without `dropout_rng`.
-            InputError: an id without a row; more tokens than positions or room in the cache (`TooLong`); shapes that
-                do not fit (`BadShape`).
-            TensorMismatch: `params` are not the model's.
-        """
-        config = self.config
-        check_flags(
-            train=train, use_cache=use_cache, return_dict=return_dict, output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-        )  # fmt: skip
-        given = as_arrays(
-            {
-                "input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids,
-                "position_ids": position_ids, "head_mask": head_mask, "inputs_embeds": inputs_embeds,
-                "encoder_hidden_states": encoder_hidden_states, "encoder_attention_mask": encoder_attention_mask,
-            }
-        )  # fmt: skip
-        targets = self._targets(labels, start_positions, end_positions)
-        past = self._past(past_key_values)
-        if self.check_inputs:
-            so_far = 0 if past is None else tokens_so_far(self._backbone_of(past))
-            check_concrete(config, self.head, given, targets, so_far)
-        tree = self.params if params is None else self.contents.checked(params, type(self).__name__)
-        labelled = any(value is not None for value in targets.values())  # no cache then, as in PyTorch
-        cached = config.is_decoder and not labelled and (past is not None if use_cache is None else use_cache)
-        answer = self._module.apply(
-            {"params": tree} | ({} if past is None else {"cache": past}),
-            **for_module(given),
-            **for_module(targets),
-            use_cache=bool(cached),
-            output_attentions=bool(
-                config.output_attentions if output_attentions is None else output_attentions
-            ),
-            output_hidden_states=bool(
-                config.output_hidden_states if output_hidden_states is None else output_hidden_states
-            ),
-            deterministic=not train,
-            rngs=self._rngs(dropout_rng, train),
-            mutable=["cache"] if cached or past is not None else False,
-        )
-        output, kept = answer if isinstance(answer, tuple) else (answer, {})
-        if cached and "past_key_values" in output.field_names:
-            output.past_key_values = plain(kept["cache"])
-        as_dict = config.use_return_dict if return_dict is None else return_dict
-        return cast(Output, output) if as_dict else _as_tuple(cast(Output, output), HEADS[self.head])
-
-    def _targets(self, labels: object, starts: object, ends: object) -> dict[str, object]:
-        """The labels of this head.
-
-        Raises:
-            ArgumentError: one of another head.
-        """
-        given = {"labels": labels, "start_positions": starts, "end_positions": ends}
-        documented = HEADS[self.head].labels
-        for name, value in given.items():
-            if value is not None and name not in documented:
-                raise ArgumentError(
-                    given=f"{name} to {type(self).__name__}",
-                    expected=" and ".join(documented) or "a model with a head",
-                )
-        return as_arrays({name: given[name] for name in documented})
-
-    def _past(self, past_key_values: object) -> Cache | None:
-        """The cache of a call."""
-        if past_key_values is None:
-            return None
-        if not self.config.is_decoder:
-            raise ArgumentError(
-                given="past_key_values with is_decoder=False",
-                expected="a decoder",
-                hint="set is_decoder=True",
-            )
-        past = plain(past_key_values) if isinstance(past_key_values, Mapping) else {}
-        if "cache_index" not in self._backbone_of(past):
-            raise InputError(
-                given=f"past_key_values of type {type(past_key_values).__name__}",
-                expected="what init_cache or an earlier call returned",
-            )
-        return past
-
-    def _backbone_of(self, cache: Cache) -> Cache:
-        return cache if HEADS[self.head].group is None else cast(Cache, cache.get(_OF_BACKBONE, {}))
-
-    def _rngs(self, dropout_rng: jax.Array | None, train: bool) -> dict[str, jax.Array]:
-        """The keys of a call.
-
-        Raises:
-            ArgumentError: dropout without one.
-        """
-        if dropout_rng is not None:
-            return {"dropout": dropout_rng}
-        config = self.config
-        rates = (
-            config.hidden_dropout_prob,
-            config.attention_probs_dropout_prob,
-            config.classifier_dropout or 0,
-        )
-        if train and any(rates):
-            raise ArgumentError(
-                given="train=True without dropout_rng",
-                expected="a key",
-                hint="dropout_rng=jax.random.key(0), another one in each step",
-            )
-        return {}
-
 
 class _Module(nn.Module):
     """How the modules are made; for type checkers."""
@@ -487,10 +311,3 @@ def _own_config(config: object, model: type[Loadable]) -> PretrainedConfig:
         )
     config.validate(building=True)
     return copy.deepcopy(config)
-
-
-def _as_tuple(output: Output, head: Head) -> tuple[object, ...]:
-    """The tuple of `return_dict=False`; the pooler's place is kept where there is none, as in PyTorch."""
-    own = {name: getattr(output, name) for name in ("loss", *head.outputs) if name in output.field_names}
-    answer = type(output).answer(own, output, as_dict=False, keep_none=("pooler_output",))
-    return cast(tuple[object, ...], answer)

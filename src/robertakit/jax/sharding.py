@@ -3,7 +3,7 @@
 The modules know nothing of it: `jax.device_put` lays the parameters out, and `jax.jit` computes where they are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, cast
 
 import jax
@@ -17,6 +17,7 @@ from robertakit.logging import get_logger
 __all__ = ["RULES", "logical_axes", "params_shardings", "params_specs"]
 
 _logger = get_logger(__name__)
+_spec = cast("Callable[..., PartitionSpec]", PartitionSpec)  # JAX ships no types for it
 
 #: Logical name of an axis -> axis of the mesh, None for whole. Each layer's attention heads and feed-forward units, and
 #: the vocabulary, lie on several devices; what goes from layer to layer is whole on each (Shoeybi et al. 2019,
@@ -74,7 +75,7 @@ def params_specs(
                 whole.add(f"{logical} ({size})")
                 axis = None
             chosen.append(axis if axis not in chosen else None)
-        specs[name] = PartitionSpec(*chosen)
+        specs[name] = _spec(*chosen)
     if whole and mesh is not None:
         _logger.warning(
             "a mesh of %s does not divide %s: they stay whole on each device.",
@@ -99,8 +100,8 @@ def params_shardings(model: Changeable, mesh: Mesh, rules: Mapping[str, str | No
         >>> model = FlaxRobertaModel(RobertaConfig(**sizes))
         >>> mesh = jax.make_mesh((1, 1), ("data", "model"))
         >>> params = jax.device_put(model.params, params_shardings(model, mesh))
-        >>> params["encoder"]["layer"]["0"]["intermediate"]["dense"]["kernel"].sharding.spec
-        PartitionSpec(None, 'model')
+        >>> tuple(params["encoder"]["layer"]["0"]["intermediate"]["dense"]["kernel"].sharding.spec)
+        (None, 'model')
     """
     specs = params_specs(model, mesh, rules)
     shardings = jax.tree.map(

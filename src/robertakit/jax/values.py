@@ -17,8 +17,10 @@ from robertakit.field_values import dtype_name
 
 __all__ = ["as_stored", "cast", "dtype_named", "from_stored", "parameter_dtype"]
 
-_BFLOAT16: Final = np.dtype(jnp.bfloat16)
-_STORED: Final = {stored: np.dtype(getattr(jnp, name)) for name, stored in DTYPES.items()}
+_BFLOAT16: Final[np.dtype[np.generic]] = np.dtype(jnp.bfloat16)
+_STORED: Final[dict[str, np.dtype[np.generic]]] = {
+    stored: np.dtype(getattr(jnp, name)) for name, stored in DTYPES.items()
+}
 
 
 def dtype_named(dtype: object) -> np.dtype[np.generic]:
