@@ -29,7 +29,6 @@ def make(name: str = "TFRobertaForMaskedLM", **fields: Any) -> Any:
     return getattr(models, name)(RobertaConfig(**(SIZES | fields)))
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras' writer
 @pytest.mark.parametrize("name", ["TFRobertaForMaskedLM", "TFRobertaForCausalLM", "TFRobertaModel"])
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("size", [40, 20])

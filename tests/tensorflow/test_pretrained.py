@@ -33,8 +33,6 @@ SIZES: dict[str, Any] = {
 }
 IDS = np.array([[0, 5, 6, 2], [0, 7, 2, 1]])
 CLASSES = [f"TFRoberta{head.class_suffix}" for head in HEADS.values()]
-#: Keras' own writer of HDF5 copies arrays in a way that NumPy 2 announces to end.
-QUIET = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def make(name: str = "TFRobertaForMaskedLM", *, seed: int = 5, **fields: Any) -> Any:
@@ -124,7 +122,6 @@ def test_a_configuration_is_checked_again_when_it_builds() -> None:
         models.TFRobertaModel(config)
 
 
-@QUIET
 @pytest.mark.parametrize("name", CLASSES)
 def test_kerass_own_files(name: str, tmp_path: Path) -> None:
     model = make(name)
@@ -141,7 +138,6 @@ def test_kerass_own_files(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(call(other), expected)
 
 
-@QUIET
 def test_kerass_own_files_of_less_common_models(tmp_path: Path) -> None:
     without = models.TFRobertaModel(RobertaConfig(**SIZES), add_pooling_layer=False)
     pruned = make(pruned_heads={1: [0, 3]}, tie_word_embeddings=False)
@@ -154,7 +150,6 @@ def test_kerass_own_files_of_less_common_models(tmp_path: Path) -> None:
     assert keras.models.load_model(tmp_path / "model.keras").config_class is XLMRobertaConfig
 
 
-@QUIET
 def test_a_functional_model_around_one_is_saved(tmp_path: Path) -> None:
     inputs = [keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")]
     out = make()(inputs, output_hidden_states=True)
@@ -166,7 +161,6 @@ def test_a_functional_model_around_one_is_saved(tmp_path: Path) -> None:
         np.testing.assert_array_equal(again(data)[name], value)
 
 
-@QUIET
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
 def test_copies(copied: Any) -> None:
     model = make("TFRobertaForSequenceClassification")
@@ -236,7 +230,6 @@ class TFScored(models.TFRobertaPreTrainedModel):
         return self.scorers[1](self.scorers[0](first))
 
 
-@QUIET
 def test_a_model_of_ones_own(tmp_path: Path) -> None:
     keras.utils.set_random_seed(3)
     model = TFScored(RobertaConfig(**SIZES))

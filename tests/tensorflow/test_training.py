@@ -261,7 +261,6 @@ def test_mixed_precision(policy: str) -> None:
     assert second < first
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras' writer
 def test_a_model_with_its_optimizer_comes_back(tmp_path: Any) -> None:
     model = make()
     model.compile(keras.optimizers.Adam(1e-2), metrics=["accuracy"])

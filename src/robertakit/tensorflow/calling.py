@@ -6,6 +6,7 @@ Keywords; tensors in the order of the arguments; all in one list, tuple or mappi
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import TypeVar, cast
 
 import keras
 import numpy as np
@@ -15,7 +16,9 @@ from robertakit.architecture import HEADS
 from robertakit.errors import ArgumentError, InputError, RobertakitError, listed
 from robertakit.field_values import refuse_unknown
 
-__all__ = ["as_arguments", "documented", "read_call"]
+__all__ = ["as_arguments", "as_python", "documented", "read_call"]
+
+CallT = TypeVar("CallT", bound=Callable[..., object])
 
 #: Documented arguments that are tensors, and so may be Python's lists; any other is taken as it is.
 _TENSORS = frozenset(
@@ -29,6 +32,11 @@ _TENSORS = frozenset(
 # `tf.function`, TensorFlow makes it one of another class. Errors with these attributes stay what they are.
 for _attribute in ("_keras_call_info_injected", "ag_pass_through"):
     setattr(RobertakitError, _attribute, True)
+
+
+def as_python(call: CallT) -> CallT:
+    """Have `tf.function` run a function as it stands, not rewritten for graphs: it decides on structure alone."""
+    return cast(CallT, tf.autograph.experimental.do_not_convert(call))
 
 
 @cache

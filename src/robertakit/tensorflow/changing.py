@@ -32,11 +32,11 @@ class Changeable(Trainable, Servable):
     @property
     def check_inputs(self) -> bool:
         """Whether eager calls look for ids and labels without a row; False spares an accelerator the wait."""
-        return bool(vars(self).get("_checks_inputs", True))
+        return bool(self.__dict__.get("_checks_inputs", True))
 
     @check_inputs.setter
     def check_inputs(self, value: bool) -> None:
-        vars(self)["_checks_inputs"] = bool(value)
+        self.__dict__["_checks_inputs"] = bool(value)
         for layer in self._flatten_layers(include_self=False):
             if hasattr(layer, "check_inputs"):
                 layer.check_inputs = bool(value)

@@ -3,7 +3,8 @@
 They are registered when `robertakit.tensorflow` is imported. TensorFlow's own functions take them as mappings.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import optree
 
@@ -24,7 +25,8 @@ def _register(kind: type[ModelOutput[object]]) -> None:
     def unflatten(names: tuple[str, ...], values: Iterable[object]) -> ModelOutput[object]:
         return kind(dict(zip(names, values, strict=True)))
 
-    optree.register_pytree_node(kind, flatten, unflatten, namespace="keras")
+    register = cast(Callable[..., object], optree.register_pytree_node)
+    register(kind, flatten, unflatten, namespace="keras")
 
 
 def register_outputs() -> None:

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping
-from typing import cast
 
 import keras
 import numpy as np
@@ -58,4 +57,4 @@ def generation_file(asked: object) -> Mapping[str, Writer]:
     """Return the file that says what a model's `generate` is asked for, where it says more than the defaults."""
     if not isinstance(asked, GenerationConfig):
         return {}
-    return {GENERATION_CONFIG_FILE: cast(Writer, text_writer(asked.to_json_string()))}
+    return {GENERATION_CONFIG_FILE: text_writer(asked.to_json_string())}

@@ -28,7 +28,8 @@ class Trainable(keras.Model):
 
         Keras keeps them, and so the model's own loss would never come back.
         """
-        self.loss = self._compile_loss = self._compile_metrics = None
+        for name in ("loss", "_compile_loss", "_compile_metrics"):
+            setattr(self, name, None)
         super().compile(*args, **kwargs)
 
     def compile_from_config(self, config: Mapping[str, object]) -> None:
@@ -148,10 +149,9 @@ class Trainable(keras.Model):
         """Labels by the names of the scores, or the one tensor; None where there are none."""
         names = self._label_names()
         if y is None:
-            there = isinstance(x, Mapping) and all(name in x for name in names) and names
-            if not there:
+            if not (names and isinstance(x, Mapping) and all(name in x for name in names)):
                 return None
-            y = {name: cast("Mapping[str, Tree]", x)[name] for name in names}
+            y = {name: x[name] for name in names}
         if head_of(self) is None:
             return y
         labels = _named(y, self._head().outputs, names)
@@ -169,7 +169,7 @@ def _named(y: Tree, wanted: tuple[str, ...], other: tuple[str, ...]) -> dict[str
     """Labels by the wanted names: one tensor for one name, several in order, or a mapping by either names."""
     if isinstance(y, Mapping):
         renamed = dict(zip(other, wanted, strict=False))
-        return {renamed.get(name, name): value for name, value in y.items()}
+        return {renamed.get(str(name), str(name)): value for name, value in y.items()}
     if isinstance(y, list | tuple) and len(wanted) > 1:
         return dict(zip(wanted, y, strict=True))
     return {wanted[0]: y}
