@@ -12,7 +12,7 @@ import pytest
 if importlib.util.find_spec("flax") is None:
     collect_ignore_glob = ["test_*.py"]
 
-# What runs once need not be compiled well: two thirds of the time of these tests. Benchmarks and
+# What runs once need not be compiled well: that saves a third of the time of these tests. Benchmarks and
 # `tests/test_frameworks*` compile as JAX always does, where they run in a process of their own.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if "jax" in sys.modules:

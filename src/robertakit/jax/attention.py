@@ -159,8 +159,9 @@ class FlaxRobertaOutput(nn.Module):
         self, hidden_states: jax.Array, input_tensor: jax.Array, deterministic: bool = True
     ) -> jax.Array:
         """(..., inner) and the residual (..., W); returns (..., W)."""
-        added = self.dropout(self.dense(hidden_states), deterministic=deterministic)
-        return self.LayerNorm(added + input_tensor)
+        added = self.dropout(self.dense(hidden_states), deterministic=deterministic) + input_tensor
+        normalised: jax.Array = self.LayerNorm(added)
+        return normalised
 
 
 class FlaxRobertaAttention(nn.Module):

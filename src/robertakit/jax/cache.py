@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from robertakit.architecture import BACKBONE_PREFIX, Head, head_named, kept_heads
-from robertakit.configuration import RobertaConfig
+from robertakit.configuration import PretrainedConfig
 from robertakit.errors import ArgumentError, BadShape, TooLong
 
 __all__ = [
@@ -33,7 +33,7 @@ Cache = dict[str, object]
 
 
 def init_cache(
-    config: RobertaConfig,
+    config: PretrainedConfig,
     head: str | Head,
     batch_size: int,
     max_length: int,
@@ -53,6 +53,7 @@ def init_cache(
         TooLong: more room than there are relative positions.
 
     Example:
+        >>> from robertakit import RobertaConfig
         >>> config = RobertaConfig(hidden_size=8, num_attention_heads=2, num_hidden_layers=1, is_decoder=True)
         >>> cache = init_cache(config, "causal-lm", 1, 20)["roberta"]
         >>> cache["encoder"]["layer"]["0"]["attention"]["self"]["cached_key"].shape, int(cache["cache_index"])
@@ -87,7 +88,7 @@ def cache_length(backbone: Mapping[str, object]) -> int:
     return _first_keys(backbone).shape[1]
 
 
-def new_cache_length(config: RobertaConfig, length: int) -> int:
+def new_cache_length(config: PretrainedConfig, length: int) -> int:
     """Return K of the cache that `use_cache=True` makes where none is given: all that the model has positions for."""
     return max(config.max_position_embeddings, length)
 

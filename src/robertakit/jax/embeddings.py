@@ -55,7 +55,8 @@ class FlaxRobertaEmbeddings(nn.Module):
         summed = summed + self.token_type_embeddings(token_type_ids)
         if self.config.position_embedding_type == "absolute":
             summed = summed + self._look_up(self.position_embeddings, position_ids)
-        return self.dropout(self.LayerNorm(summed), deterministic=deterministic)
+        embedded: jax.Array = self.dropout(self.LayerNorm(summed), deterministic=deterministic)
+        return embedded
 
     def _look_up(self, table: nn.Embed, ids: jax.Array) -> jax.Array:
         rows = table(ids)

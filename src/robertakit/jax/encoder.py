@@ -23,7 +23,6 @@ from robertakit.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 __all__ = [
     "FlaxRobertaEncoder",
-    "FlaxRobertaHeadModule",
     "FlaxRobertaIntermediate",
     "FlaxRobertaLayer",
     "FlaxRobertaLayerCollection",
@@ -354,38 +353,6 @@ class FlaxRobertaModule(nn.Module):
     def score(self, rows: jax.Array) -> dict[str, jax.Array]:
         """What the model makes of each sequence's first row, (S, W): `pooler_output` (S, W), if it has a pooler."""
         return {"pooler_output": self.pooler(rows[:, None])} if self.add_pooling_layer else {}
-
-
-class FlaxRobertaHeadModule(nn.Module):
-    """What the modules with a head share: fields, and the backbone under its documented name, `roberta`.
-
-    Attributes:
-        config: sizes and switches.
-        dtype: of the computation; parameters keep theirs.
-        gradient_checkpointing: see `FlaxRobertaModule`.
-    """
-
-    config: RobertaConfig
-    dtype: DTypeLike = jnp.float32
-    gradient_checkpointing: bool = False
-
-    @nn.nowrap
-    def backbone(self, add_pooling_layer: bool = False) -> FlaxRobertaModule:
-        """The backbone, for `setup`."""
-        return FlaxRobertaModule(
-            self.config, self.dtype, add_pooling_layer, gradient_checkpointing=self.gradient_checkpointing
-        )
-
-    def encode(
-        self,
-        input_ids: jax.Array,
-        attention_mask: jax.Array | None = None,
-        token_type_ids: jax.Array | None = None,
-        position_ids: jax.Array | None = None,
-    ) -> jax.Array:
-        """The backbone's last hidden states (B, L, W), on which `score` gives the head's scores."""
-        roberta: FlaxRobertaModule = self.roberta
-        return roberta.encode(input_ids, attention_mask, token_type_ids, position_ids)
 
 
 class FlaxRobertaModel(FlaxRobertaPreTrainedModel):

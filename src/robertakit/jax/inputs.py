@@ -180,7 +180,7 @@ def _over_heads(mask: jax.Array) -> jax.Array:
 
 def _additive(keep: jax.Array, dtype: DTypeLike) -> jax.Array:
     """What is added to the scores: the smallest number for what is not seen, which softmax can bear in a whole row."""
-    return jnp.where(keep, jnp.zeros((), dtype), jnp.finfo(dtype).min)
+    return jnp.where(keep, jnp.zeros((), dtype), np.finfo(np.dtype(dtype)).min)
 
 
 def _head_masks(config: RobertaConfig, head_mask: jax.Array) -> jax.Array:

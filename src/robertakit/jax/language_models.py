@@ -10,8 +10,8 @@ from jax.typing import DTypeLike
 
 from robertakit.calls import check_labels, leading_shape
 from robertakit.configuration import RobertaConfig
-from robertakit.jax.encoder import FlaxRobertaHeadModule
 from robertakit.jax.generation import FlaxGenerationMixin
+from robertakit.jax.head_module import FlaxRobertaHeadModule, last_rows
 from robertakit.jax.inputs import kind_of
 from robertakit.jax.layers import dense, layer_norm
 from robertakit.jax.losses import cross_entropy, next_tokens
@@ -120,7 +120,7 @@ class FlaxRobertaForMaskedLMModule(_LanguageModelModule):
             output_hidden_states=output_hidden_states,
             deterministic=deterministic,
         )
-        logits = self.score(out.last_hidden_state)["logits"]
+        logits = self.score(last_rows(out))["logits"]
         return MaskedLMOutput(
             loss=None if labels is None else cross_entropy(logits, labels),
             logits=logits,
@@ -188,7 +188,7 @@ class FlaxRobertaForCausalLMModule(_LanguageModelModule):
             output_hidden_states=output_hidden_states,
             deterministic=deterministic,
         )
-        logits = self.score(out.last_hidden_state)["logits"]
+        logits = self.score(last_rows(out))["logits"]
         return CausalLMOutputWithCrossAttentions(
             loss=None if labels is None else cross_entropy(logits, next_tokens(labels)),
             logits=logits,

@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from robertakit.architecture import head_dropout
 from robertakit.calls import check_labels
 from robertakit.configuration import RobertaConfig
-from robertakit.jax.encoder import FlaxRobertaHeadModule
+from robertakit.jax.head_module import FlaxRobertaHeadModule, last_rows
 from robertakit.jax.inputs import flatten_choices, kind_of
 from robertakit.jax.layers import dense
 from robertakit.jax.losses import classification_loss, cross_entropy
@@ -111,13 +111,14 @@ class FlaxRobertaForSequenceClassificationModule(FlaxRobertaHeadModule):
             output_hidden_states=output_hidden_states,
             deterministic=deterministic,
         )
-        logits, loss = self.classifier(out.last_hidden_state, deterministic), None
+        states, loss = last_rows(out), None
+        logits = self.classifier(states, deterministic)
         if labels is not None:
             kind = check_labels(
                 self.config,
                 "sequence-classification",
                 {"labels": labels},
-                out.last_hidden_state.shape[:2],
+                states.shape[:2],
                 kind_of=kind_of,
             )
             loss = classification_loss(kind, logits, labels)

@@ -9,7 +9,7 @@ from flax import linen as nn
 from robertakit.architecture import head_dropout
 from robertakit.calls import check_labels
 from robertakit.errors import ConfigError
-from robertakit.jax.encoder import FlaxRobertaHeadModule
+from robertakit.jax.head_module import FlaxRobertaHeadModule, last_rows
 from robertakit.jax.inputs import kind_of
 from robertakit.jax.layers import dense
 from robertakit.jax.losses import cross_entropy, span_loss
@@ -90,7 +90,7 @@ class FlaxRobertaForTokenClassificationModule(FlaxRobertaHeadModule):
             output_hidden_states=output_hidden_states,
             deterministic=deterministic,
         )
-        states, loss = out.last_hidden_state, None
+        states, loss = last_rows(out), None
         logits = self.classifier(self.dropout(states, deterministic=deterministic))
         if labels is not None:
             check_labels(
@@ -175,7 +175,7 @@ class FlaxRobertaForQuestionAnsweringModule(FlaxRobertaHeadModule):
             output_hidden_states=output_hidden_states,
             deterministic=deterministic,
         )
-        states, loss = out.last_hidden_state, None
+        states, loss = last_rows(out), None
         scores = self.score(states)
         if start_positions is not None and end_positions is not None:
             ends = {"start_positions": start_positions, "end_positions": end_positions}
