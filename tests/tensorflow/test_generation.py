@@ -87,6 +87,9 @@ def test_a_handful_of_programs_serves_all_lengths(build) -> None:
     assert [program.experimental_get_tracing_count() for program in programs.values()] == [1, 1]
     model.generate(IDS, max_new_tokens=2, use_cache=False)
     assert len(programs) == 3
+    model.config.is_decoder = False
+    model.generate(IDS, max_new_tokens=2)
+    assert len(programs) == 4
 
 
 def test_new_weights_count_and_so_do_new_variables(build) -> None:

@@ -53,8 +53,9 @@ class Defaults:
         >>> from robertakit.configuration import RobertaConfig
         >>> defaults = Defaults(RobertaConfig())
         >>> defaults.value.num_beams = 3
-        >>> defaults.merge(None, {"max_new_tokens": 5}).to_diff_dict()
-        {'pad_token_id': 1, 'bos_token_id': 0, 'eos_token_id': 2, 'num_beams': 3, 'max_new_tokens': 5}
+        >>> asked = defaults.merge(None, {"max_new_tokens": 5})
+        >>> asked.num_beams, asked.max_new_tokens, asked.eos_token_id
+        (3, 5, 2)
     """
 
     def __init__(self, model_config: PretrainedConfig, value: object = None) -> None:

@@ -218,7 +218,7 @@ class _Predictor:
             for name, value in inputs.items()
         }
         programs = self.model._programs()
-        key = (past, tuple(specs.items()), self.use_cache, self.maps, self.states)
+        key = (past, *specs.items(), self.use_cache, self.maps, self.states, self.model.config.is_decoder)
         if key not in programs:
             programs[key] = tf.function(self._compute, input_signature=(past, specs), autograph=False)
         return programs[key]
