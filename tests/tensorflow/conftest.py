@@ -1,4 +1,4 @@
-"""Small models that the tests of `tensorflow/` share. Where TensorFlow is not installed, this folder is skipped."""
+"""Small models that the tests of `tensorflow/` share. Where TensorFlow is not installed, none of them is collected."""
 
 import importlib.util
 import os
@@ -6,21 +6,21 @@ import sys
 import tempfile
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
-import pytest
-
-os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp(prefix="robertakit-test-keras-"))
-pytest.importorskip("tensorflow")
-pytest.importorskip("keras")
-
-import keras
 import numpy as np
+import pytest
 
 import robertakit
 from robertakit.architecture import HEADS
 from robertakit.checkpoints.dialects import KERAS
 from robertakit.configuration import RobertaConfig
-from robertakit.tensorflow.contents import contents_of
+
+if importlib.util.find_spec("tensorflow") is None or importlib.util.find_spec("keras") is None:
+    collect_ignore_glob = ["test_*.py"]
+
+# Keras writes its settings into the user's home when it is imported.
+os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp(prefix="robertakit-test-keras-"))
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +35,10 @@ def models(root) -> ModuleType:
     return module
 
 
-def fill(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
+def fill(model: Any, weights: dict[str, np.ndarray]) -> None:
     """Give a model the weights of these names; all of them, and no others."""
+    from robertakit.tensorflow.contents import contents_of
+
     contents = contents_of(model)
     assert weights.keys() == contents.variables.keys()
     for name, variable in contents.variables.items():
@@ -44,10 +46,12 @@ def fill(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
 
 
 @pytest.fixture(scope="session")
-def build(models) -> Callable[..., keras.Model]:
+def build(models) -> Callable[..., Any]:
     """``build(head, family, seed=, dtype=, **fields)``: a model with the wide weights of that seed."""
 
-    def make(head: str, family: str = "Roberta", *, seed: int = 5, dtype: str = "float32", **fields: object):
+    def make(
+        head: str, family: str = "Roberta", *, seed: int = 5, dtype: str = "float32", **fields: object
+    ) -> Any:
         config = models.config_of(head, family, **fields)
         model = getattr(robertakit, f"TF{family}{HEADS[head].class_suffix}")(config, dtype=dtype)
         fill(model, models.wide_weights(config, head, seed))

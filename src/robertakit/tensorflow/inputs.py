@@ -155,7 +155,8 @@ def check_label_values(labels: tf.Tensor, classes: int, check: bool) -> None:
 
 
 def _check_values(config: RobertaConfig, tensors: Mapping[str, tf.Tensor | None], past: int) -> None:
-    values = {name: tensor.numpy() for name, tensor in tensors.items() if tf.is_tensor(tensor)}
+    given = {name: tensor for name, tensor in tensors.items() if name != "past_key_values"}
+    values = {name: tensor.numpy() for name, tensor in given.items() if tensor is not None}
     masks = {name: mask for name, mask in values.items() if name.endswith("attention_mask")}
     ids = ("input_ids", "position_ids", "token_type_ids")
     check_values(config, **{name: values.get(name) for name in ids}, masks=masks, past=past)
