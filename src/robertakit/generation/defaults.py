@@ -63,12 +63,15 @@ class Defaults:
         self._model_config, self._derived = model_config, derived.given()
         self.value = derived if value is None else as_generation_config(value)
 
-    def merge(self, given: object, fields: Mapping[str, object]) -> GenerationConfig:
+    def merge(
+        self, given: object, fields: Mapping[str, object], use_model_defaults: bool | None = None
+    ) -> GenerationConfig:
         """Return what a call asks for, see `request.merge`.
 
         Args:
             given: the argument `generation_config` of the call, or None.
             fields: those among the keywords of the call.
+            use_model_defaults: as for `request.merge`.
         """
         asked = None if given is None else as_generation_config(given)
-        return merge(self._model_config, self.value.own(self._derived), asked, fields)
+        return merge(self._model_config, self.value.own(self._derived), asked, fields, use_model_defaults)

@@ -5,7 +5,6 @@ Shape letters: B prompts, C columns (tokens of a row, padding included), R rows,
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 from robertakit.configuration import RobertaConfig
 from robertakit.errors import ArgumentError
 from robertakit.generation.config import GenerationConfig
+from robertakit.generation.defaults import Defaults
 from robertakit.generation.outputs import GenerateBeamDecoderOnlyOutput, GenerateDecoderOnlyOutput
-from robertakit.generation.request import Lengths, check_tokens, merge, refuse_arguments, split_keywords
+from robertakit.generation.request import Lengths, check_tokens, refuse_arguments, split_keywords
 from robertakit.generation.rules import TokenRules
 from robertakit.torch.beam_search import search_beams
 from robertakit.torch.cache import DynamicCache
@@ -33,13 +33,6 @@ _NOT_HANDED_ON = {
 }  # fmt: skip
 
 
-@runtime_checkable
-class _Fields(Protocol):
-    """Another library's `GenerationConfig`."""
-
-    def to_diff_dict(self) -> dict[str, object]: ...
-
-
 class GenerationMixin(nn.Module):
     """Gives a causal model `generate()`.
 
@@ -56,15 +49,17 @@ class GenerationMixin(nn.Module):
 
         At first it is made of the model's configuration, whose later changes count too; what is set here wins.
         """
-        if "_generation_config" not in vars(self):
-            self.generation_config = GenerationConfig.from_model_config(self.config)
-        mine: GenerationConfig = vars(self)["_generation_config"]
-        return mine
+        return self._generation_defaults().value
 
     @generation_config.setter
     def generation_config(self, value: object) -> None:
-        vars(self)["_generation_config"] = _as_ours(value)
-        vars(self)["_generation_derived"] = GenerationConfig.from_model_config(self.config).given()
+        vars(self)["_defaults"] = Defaults(self.config, value)
+
+    def _generation_defaults(self) -> Defaults:
+        if "_defaults" not in vars(self):
+            vars(self)["_defaults"] = Defaults(self.config)
+        defaults: Defaults = vars(self)["_defaults"]
+        return defaults
 
     @classmethod
     def can_generate(cls) -> bool:
@@ -150,9 +145,7 @@ class GenerationMixin(nn.Module):
         )  # fmt: skip
         taken = set(inspect.signature(self.forward).parameters) - _NOT_HANDED_ON
         fields, given = split_keywords(kwargs, taken)
-        asked = None if generation_config is None else _as_ours(generation_config)
-        own = self.generation_config.own(vars(self)["_generation_derived"])
-        config = merge(self.config, own, asked, fields, use_model_defaults)
+        config = self._generation_defaults().merge(generation_config, fields, use_model_defaults)
         check_tokens(config, self.config.vocab_size)
         config.use_cache = config.use_cache and self.config.is_decoder
         device = next(self.parameters()).device
@@ -261,18 +254,6 @@ class GenerationMixin(nn.Module):
         tokens = sequences[:, sequences.shape[1] - count :]
         chosen = steps[rows.clamp(min=0), torch.arange(count, device=rows.device), tokens]
         return chosen.masked_fill(rows < 0, 0.0)
-
-
-def _as_ours(value: object) -> GenerationConfig:
-    """A `GenerationConfig`, or one made of another library's."""
-    if isinstance(value, GenerationConfig):
-        return value
-    fields = value.to_diff_dict() if isinstance(value, _Fields) else None
-    if fields is None:
-        raise ArgumentError(
-            given=f"a generation_config of type {type(value).__name__}", expected="GenerationConfig"
-        )
-    return GenerationConfig.from_dict(fields)
 
 
 def _cached(past_key_values: object) -> int:
