@@ -1,5 +1,6 @@
 """The registry of model classes: the automatic classes of three frameworks."""
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from robertakit import auto
 from robertakit.architecture import HEADS
-from robertakit.configuration import AutoConfig, RobertaConfig
+from robertakit.configuration import AutoConfig, RobertaConfig, XLMRobertaConfig
 from robertakit.engine_choice import load_engine
 from robertakit.errors import ArgumentError, InputError
 from robertakit.numpy import load
@@ -72,7 +73,7 @@ FAMILIES = [("roberta", "Roberta"), ("xlm-roberta", "XLMRoberta"), ("camembert",
 def test_automatic_class_makes_the_class_that_the_configuration_names(
     name: str, model_type: str, prefix: str, tmp_path: Path
 ) -> None:
-    torch = pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+    torch = pytest.importorskip("robertakit.torch", exc_type=ImportError)
     config = AutoConfig.for_model(
         model_type, vocab_size=60, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=9,
         max_position_embeddings=20, num_labels=2,
@@ -90,8 +91,32 @@ def test_automatic_class_makes_the_class_that_the_configuration_names(
         assert (again.state_dict()[key] == value.double()).all(), key
 
 
+@pytest.mark.parametrize("name", [name for name in auto.__all__ if not name.startswith("AutoModel")])
+@pytest.mark.filterwarnings("ignore:TFAutoModelWithLMHead:FutureWarning")
+def test_the_other_frameworks_classes_are_chosen_alike(name: str, tmp_path: Path) -> None:
+    """The same checkpoint, by the class of the head in the framework of the automatic class."""
+    kind = getattr(auto, name)
+    pytest.importorskip(kind.framework)
+    package = importlib.import_module(f"robertakit.{kind.framework}")
+    prefix = {"tensorflow": "TF", "jax": "Flax"}[kind.framework]
+    config = XLMRobertaConfig(
+        vocab_size=60, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=9,
+        max_position_embeddings=20, num_labels=2,
+    )  # fmt: skip
+    model = kind.from_config(config)
+    wanted = getattr(package, f"{prefix}XLMRoberta{HEADS[kind.head].class_suffix}")
+    assert type(model) is wanted
+    assert model.config is not config
+    model.save_pretrained(tmp_path)
+    again, report = kind.from_pretrained(tmp_path, output_loading_info=True)
+    assert type(again) is wanted
+    assert not any(report.values())
+    with pytest.raises(ArgumentError, match="nonsense"):
+        kind.from_pretrained(tmp_path, nonsense=1)
+
+
 def test_arguments_pass_through_the_automatic_class(tiny: Path) -> None:
-    torch = pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+    torch = pytest.importorskip("robertakit.torch", exc_type=ImportError)
     load = auto.AutoModelForMaskedLM.from_pretrained
     model = load(tiny, attn_implementation="eager", dtype="bfloat16", trust_remote_code=False, num_hidden_layers=1,
                  strict=False)  # fmt: skip
@@ -109,7 +134,7 @@ def test_arguments_pass_through_the_automatic_class(tiny: Path) -> None:
 
 
 def test_new_weights_by_the_automatic_class(tiny: Path) -> None:
-    pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+    pytest.importorskip("robertakit.torch", exc_type=ImportError)
     config = RobertaConfig.from_pretrained(tiny)
     model = auto.AutoModelForMaskedLM.from_config(config, torch_dtype="bfloat16", attn_implementation="eager")
     assert (str(model.dtype), model.config.attn_implementation) == ("torch.bfloat16", "eager")
@@ -120,14 +145,14 @@ def test_new_weights_by_the_automatic_class(tiny: Path) -> None:
 
 
 def test_the_old_name_warns(tiny: Path) -> None:
-    pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+    pytest.importorskip("robertakit.torch", exc_type=ImportError)
     with pytest.warns(FutureWarning, match="AutoModelForMaskedLM") as told:
         auto.AutoModelWithLMHead.from_pretrained(tiny)
     assert told[0].filename == __file__
 
 
 def test_a_class_of_ones_own(tiny: Path, tmp_path: Path) -> None:
-    torch = pytest.importorskip("robertakit.torch", reason="PyTorch is not here")
+    torch = pytest.importorskip("robertakit.torch", exc_type=ImportError)
 
     class OwnConfig(RobertaConfig):
         model_type = "own-roberta"

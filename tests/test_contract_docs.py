@@ -21,6 +21,18 @@ LINK = re.compile(r"\]\((?!https?:|#|mailto:)(?P<target>[^)#\s]+)")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
+#: What an example says where its framework is not installed.
+ABSENT = re.compile(
+    r"No module named '(torch|tensorflow|keras|jax|flax|optax)'|pip install 'robertakit\[(torch|tensorflow|jax)\]'"
+)
+
+
+def skip_where_absent(said: str) -> None:
+    """Skip an example of a framework that is not here."""
+    if match := ABSENT.search(said):
+        pytest.skip(match[0])
+
+
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -33,6 +45,7 @@ def run_examples(name: str, text: str, names: dict[str, object], line: int) -> N
     runner.run(examples, out=report.append, clear_globs=False)
     names.update(examples.globs)
     if runner.summarize(verbose=False).failed:
+        skip_where_absent("".join(report))
         pytest.fail("".join(report), pytrace=False)
 
 
@@ -46,10 +59,15 @@ def test_examples_of_the_page_run(page: Path, tmp_path: Path, monkeypatch: pytes
         remark = block["remark"].strip()
         if remark:
             assert re.fullmatch(r"not-run: .{5,}", remark), f"{name_of(page)}:{line}: {remark}"
-        elif ">>> " in block["code"]:
+            continue
+        if ">>> " in block["code"]:
             run_examples(name_of(page), block["code"], names, line)
-        else:
+            continue
+        try:
             exec(compile("\n" * line + block["code"], str(page), "exec"), names)
+        except ImportError as error:
+            skip_where_absent(str(error))
+            raise
 
 
 @pytest.mark.parametrize("page", [*PAGES, *sorted(ROOT.glob("*.md"))[1:]], ids=name_of)
@@ -83,4 +101,6 @@ def test_examples_of_the_docstrings_run(path: Path, tmp_path: Path, monkeypatch:
     for examples in doctest.DocTestFinder(exclude_empty=True).find(module, module.__name__):
         runner.run(examples, out=report.append)
     if runner.summarize(verbose=False).failed:
+        skip_where_absent("".join(report))
+        skip_where_absent("".join(report))
         pytest.fail("".join(report), pytrace=False)

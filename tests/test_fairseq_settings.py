@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from robertakit import AutoConfig, RobertaConfig, XLMRobertaConfig
 from robertakit.errors import ConfigError, CorruptFile, NotFound
 from robertakit.fairseq_settings import fairseq_fields, fairseq_model
+
+torch = pytest.importorskip("torch")
 
 SETTINGS = {
     "encoder_layers": 2,

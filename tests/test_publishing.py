@@ -266,6 +266,7 @@ def test_what_is_pushed_is_json_that_people_can_read(hub: StandIn) -> None:
 
 
 def test_a_model_is_pushed_with_its_card_and_comes_back(hub: StandIn) -> None:
+    pytest.importorskip("torch")
     from robertakit.torch import RobertaForMaskedLM, RobertaForSequenceClassification
 
     sizes = {"vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -293,6 +294,7 @@ def test_a_model_is_pushed_with_its_card_and_comes_back(hub: StandIn) -> None:
 
 
 def test_a_model_that_is_saved_is_pushed_with_what_was_saved(hub: StandIn, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
     from robertakit.torch import RobertaModel
 
     sizes = {"vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from robertakit.archives.pickles import Namespace, TensorReference
 from robertakit.archives.torch_save import LEGACY_MAGIC, ZIP_MAGIC, open_torch_archive
+
+torch = pytest.importorskip("torch")
 
 BOTH = pytest.mark.parametrize("new", [True, False], ids=["zip", "stream"])
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from robertakit.architecture import ROWS
 from robertakit.checkpoints.fairseq import MODULES, in_our_names
@@ -14,6 +13,8 @@ from robertakit.checkpoints.tensors import StoredTensor
 from robertakit.checkpoints.weight_files import read_weight_file
 from robertakit.configuration import AutoConfig
 from robertakit.errors import CorruptFile, TensorMismatch, UnsupportedFormat
+
+torch = pytest.importorskip("torch")
 
 PATH = Path("model.pt")
 SPELLINGS = ["fairseq_decoder_args", "fairseq_encoder_cfg", "fairseq_in_proj"]

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -10,6 +9,8 @@ from hypothesis.extra import numpy as arrays
 from robertakit.checkpoints.rounding import DTYPES, ROUNDING, largest_error, rounded
 from robertakit.checkpoints.tensors import FLOATS, StoredTensor
 from robertakit.errors import UnsupportedFormat
+
+torch = pytest.importorskip("torch")
 
 NUMPY = {"F64": np.float64, "F32": np.float32, "F16": np.float16}
 floats = arrays.arrays(

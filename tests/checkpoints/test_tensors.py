@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from robertakit.checkpoints.tensors import StoredTensor, as_stored, strided_view
 from robertakit.errors import CorruptFile, UnsupportedFormat
+
+torch = pytest.importorskip("torch")
 
 
 @given(bits=npst.arrays(np.uint16, npst.array_shapes(min_dims=0, max_side=4)))

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robertakit.checkpoints.torch_files import read_torch_file
 from robertakit.errors import CorruptFile
+
+torch = pytest.importorskip("torch")
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 DTYPES = {

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from robertakit import pipeline
 from robertakit.errors import TokenizerError
@@ -19,6 +18,8 @@ from robertakit.tokenizers import (
 )
 from robertakit.tokenizers.fairseq_dictionary import byte_level_vocabulary, check_dictionary, read_dictionary
 from robertakit.tokenizers.training import train_byte_level_bpe, train_unigram
+
+torch = pytest.importorskip("torch")
 
 TEXTS = [
     "a small text, a small vocabulary",

@@ -1,15 +1,18 @@
-"""Small models that the tests of `torch/` share."""
+"""Small models that the tests of `torch/` share. Where PyTorch is not installed, none of these tests is collected."""
 
 import importlib.util
 import sys
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from robertakit.configuration import RobertaConfig
+
+if importlib.util.find_spec("torch") is None:
+    collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture
@@ -34,12 +37,12 @@ def tiny() -> Callable[..., RobertaConfig]:
 
 
 @pytest.fixture
-def ragged() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+def ragged() -> Callable[..., tuple[Any, Any]]:
     """``ragged(config)``: ids and mask (B, L) of sequences of several lengths, padded on the right."""
 
-    def make(
-        config: RobertaConfig, lengths: tuple[int, ...] = (3, 7, 3, 1, 5)
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def make(config: RobertaConfig, lengths: tuple[int, ...] = (3, 7, 3, 1, 5)) -> tuple[Any, Any]:
+        import torch
+
         generator = np.random.default_rng(0)
         ids = np.full((len(lengths), max(lengths)), config.pad_token_id)
         for row, length in enumerate(lengths):
