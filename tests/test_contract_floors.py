@@ -124,6 +124,8 @@ LONG_FUNCTIONS: dict[str, str] = {
 
 # Source files without a test file of their own -> the test file that covers them.
 TESTED_BY = {
+    "bucket_engine.py": "jax/test_engine.py",
+    "jax/head_module.py": "jax/test_encoder.py",
     "__main__.py": "cli/test_main.py",
     "generation/checks.py": "generation/test_config.py",
     "generation/fields.py": "generation/test_config.py",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from robertakit.errors import ArgumentError, InputError, listed
+from robertakit.errors import ArgumentError, ConfigError, InputError, listed
 
 if TYPE_CHECKING:
     from robertakit.configuration import PretrainedConfig
@@ -277,6 +277,9 @@ def parameters(
         head: a head, its name, or a class name.
         add_pooling_layer: whether the bare model has its pooler; other heads know for themselves.
 
+    Raises:
+        ConfigError: question answering with other than two labels.
+
     Example:
         >>> from robertakit import RobertaConfig
         >>> table = parameters(RobertaConfig(num_hidden_layers=1), "masked-lm")
@@ -284,6 +287,10 @@ def parameters(
         'roberta.embeddings.word_embeddings.weight'
     """
     head = head_named(head) if isinstance(head, str) else head
+    if head.group == "span" and config.num_labels != 2:
+        raise ConfigError(
+            given=f"num_labels={config.num_labels} for question answering", expected="2, a start and an end"
+        )
     prefix = "" if head.group is None else BACKBONE_PREFIX
     has_pooler = head.pooler == "yes" or (head.pooler == "optional" and add_pooling_layer)
     wanted: set[Group] = {"embeddings", "layer"}

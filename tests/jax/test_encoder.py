@@ -70,7 +70,9 @@ def test_half_precision_is_computed_in_half_and_summed_in_float32(dtype, models)
     found, want = half(**call, output_attentions=True), whole(**call)
     assert found.logits.dtype == found.attentions[0].dtype == dtype
     assert found.loss.dtype == jnp.float32
-    limit = {"bfloat16": 0.08, "float16": 0.008}[dtype]  # of the largest logit; measured here: 0.026 and 0.0027
+    limit = {"bfloat16": 0.08, "float16": 0.008}[
+        dtype
+    ]  # of the largest logit; measured here: 0.026 and 0.0027
     scale = float(np.abs(want.logits).max())
     np.testing.assert_allclose(found.logits.astype(np.float32), want.logits, rtol=0, atol=limit * scale)
     gradient = jax.grad(lambda params: half(**call, params=params).loss)(half.params)

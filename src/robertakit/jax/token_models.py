@@ -8,7 +8,6 @@ from flax import linen as nn
 
 from robertakit.architecture import head_dropout
 from robertakit.calls import check_labels
-from robertakit.errors import ConfigError
 from robertakit.jax.head_module import FlaxRobertaHeadModule, last_rows
 from robertakit.jax.inputs import kind_of
 from robertakit.jax.layers import dense
@@ -107,11 +106,6 @@ class FlaxRobertaForQuestionAnsweringModule(FlaxRobertaHeadModule):
 
     def setup(self) -> None:
         """Name the parts."""
-        if self.config.num_labels != 2:
-            raise ConfigError(
-                given=f"num_labels={self.config.num_labels} for question answering",
-                expected="2, a start and an end",
-            )
         self.roberta = self.backbone()
         self.qa_outputs = dense(self.config, self.config.num_labels, self.dtype)
 

@@ -9,7 +9,6 @@ import tensorflow as tf
 from robertakit.architecture import head_dropout
 from robertakit.calls import check_labels, leading_shape
 from robertakit.configuration import RobertaConfig
-from robertakit.errors import ConfigError
 from robertakit.outputs import QuestionAnsweringModelOutput, TokenClassifierOutput
 from robertakit.tensorflow.encoder import TFRobertaMainLayer
 from robertakit.tensorflow.inputs import check_label_values, kind_of
@@ -135,11 +134,6 @@ class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, *inputs: object, **kwargs: object) -> None:
         super().__init__(config, *inputs, **kwargs)
-        if config.num_labels != 2:
-            raise ConfigError(
-                given=f"num_labels={config.num_labels} for question answering",
-                expected="2, a start and an end",
-            )
         self.roberta = TFRobertaMainLayer(
             config, add_pooling_layer=False, dtype=self.dtype_policy, name="roberta"
         )

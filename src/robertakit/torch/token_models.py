@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from robertakit.architecture import IGNORED_LABEL, head_dropout
 from robertakit.configuration import RobertaConfig
-from robertakit.errors import ConfigError
 from robertakit.outputs import QuestionAnsweringModelOutput, TokenClassifierOutput
 from robertakit.torch.encoder import RobertaModel
 from robertakit.torch.inputs import leading_shape
@@ -133,11 +132,6 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
-        if config.num_labels != 2:
-            raise ConfigError(
-                given=f"num_labels={config.num_labels} for question answering",
-                expected="2, a start and an end",
-            )
         with as_part():
             self.roberta = RobertaModel(config, add_pooling_layer=False)
             self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
