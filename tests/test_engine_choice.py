@@ -41,14 +41,34 @@ def test_no_such_device(device: object) -> None:
         device_name(device)
 
 
-def test_engine_is_the_one_asked_for_else_what_the_device_asks_for() -> None:
+def test_engine_is_the_one_asked_for_else_what_the_device_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_choice, "_installed", lambda framework: False)
     assert choose_engine() == choose_engine(device="cpu") == choose_engine(framework="np") == "numpy"
     assert choose_engine("torch") == choose_engine(framework="pt") == choose_engine(device=0) == "torch"
     assert choose_engine("torch", "pt", -1) == "torch"
+    assert choose_engine("jax") == choose_engine(framework="jax") == choose_engine(framework="flax") == "jax"
+    assert choose_engine("tensorflow") == choose_engine(framework="tf") == "tensorflow"
     with pytest.raises(ArgumentError, match="'numpy' and framework='pt'"):
         choose_engine("numpy", "pt")
-    with pytest.raises(InputError, match="'tensorflow'"):
-        choose_engine(framework="tf")
+    with pytest.raises(InputError, match="'mlx'; expected one of jax, numpy, tensorflow, torch"):
+        choose_engine(framework="mlx")
+
+
+@pytest.mark.parametrize(
+    ("there", "first"),
+    [
+        ({"torch", "jax", "tensorflow"}, "torch"),
+        ({"jax", "tensorflow"}, "jax"),
+        ({"tensorflow"}, "tensorflow"),
+    ],
+)
+def test_of_what_is_installed_the_first_is_taken(
+    there: set[str], first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_choice, "_installed", lambda framework: framework in there)
+    assert choose_engine(parameters=LARGEST_ON_NUMPY + 1) == choose_engine(device="auto") == first
+    assert choose_engine(device=0) == choose_engine(dtype="bfloat16") == first
+    assert choose_engine(parameters=LARGEST_ON_NUMPY) == choose_engine(device=-1) == "numpy"
 
 
 @pytest.mark.parametrize(
@@ -87,13 +107,14 @@ def test_the_model_in_the_package_stays_on_numpy_and_roberta_base_does_not() -> 
 def test_what_is_installed_is_found_out_without_an_import() -> None:
     code = (
         "import sys; from robertakit.engine_choice import _installed, choose_engine\n"
-        "print(_installed('torch'), _installed('a_framework_that_nobody_wrote'), choose_engine(parameters=10**9))\n"
-        "print('torch' in sys.modules)"
+        "print(*map(_installed, ('torch', 'jax', 'tensorflow')), choose_engine(parameters=10**9))\n"
+        "print(bool({'torch', 'jax', 'flax', 'tensorflow', 'keras'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    there = importlib.util.find_spec("torch") is not None
-    chosen = "torch" if there else "numpy"
-    assert done.stdout.split() == [str(there), "False", chosen, "False"]
+    names = ("torch", "jax", "tensorflow")
+    there = [importlib.util.find_spec(name) is not None for name in names]
+    chosen = next((name for name, is_there in zip(names, there, strict=True) if is_there), "numpy")
+    assert done.stdout.split() == [*map(str, there), chosen, "False"]
 
 
 def test_a_larger_checkpoint_is_run_by_torch_before_its_weights_are_looked_at(
@@ -162,6 +183,8 @@ def test_trap_04_an_engine_gives_no_answer_from_a_head_that_was_never_trained(
     engine: str, golden: Path
 ) -> None:
     """Loading a model announces a new head; a task on it would answer at random."""
+    if engine != "numpy":
+        pytest.importorskip(engine)
     with pytest.raises(
         TensorMismatch, match=r"has no masked-lm head \(.*lm_head.bias.*answers would be random"
     ):

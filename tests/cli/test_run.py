@@ -212,7 +212,7 @@ def test_closed_input_and_full_disk(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--device", "99"], "torch"),
+        (["--device", "99"], "'cuda:99', on which"),
         (["--engine", "numpy", "--device", "cuda"], "'cuda' for the NumPy engine"),
         (["--top-k", "0"], "top_k=0"),
         (["--task", "fill"], "did you mean fill-mask"),

@@ -39,9 +39,11 @@ def test_the_card_holds_figures_and_names_the_licence():
     assert "photosynthesis" in text
 
 
-@pytest.mark.parametrize("way", ["numpy", "torch"])
+@pytest.mark.parametrize("way", ["numpy", "torch", "tensorflow", "jax"])
 def test_it_was_trained(way):
     """Any model that learned more than how often words are: neighbours change its mind."""
+    if way != "numpy":
+        pytest.importorskip(way)
     texts = [
         "She went to the <mask>.",
         "He has been <mask> for a long time.",
@@ -59,12 +61,14 @@ def test_it_was_trained(way):
     assert divergence[~np.eye(3, dtype=bool)].min() > 0.1  # nats; new weights: 0.00
 
 
-def test_both_engines_give_the_same_answers():
+@pytest.mark.parametrize("way", ["torch", "tensorflow", "jax"])
+def test_all_engines_give_the_same_answers(way):
+    pytest.importorskip(way)
     texts = [
         "The capital of France is <mask>.",
         "Plants create <mask> through a process known as photosynthesis.",
     ]
-    with pipeline("fill-mask", FOLDER, engine="torch") as torch, pipeline("fill-mask", FOLDER) as numpy:
-        for ours, theirs in zip(torch(texts), numpy(texts), strict=True):
+    with pipeline("fill-mask", FOLDER, engine=way) as framework, pipeline("fill-mask", FOLDER) as numpy:
+        for ours, theirs in zip(framework(texts), numpy(texts), strict=True):
             assert [answer["token_str"] for answer in ours] == [answer["token_str"] for answer in theirs]
             np.testing.assert_allclose(*[[a["score"] for a in found] for found in (ours, theirs)], rtol=1e-4)
