@@ -22,7 +22,7 @@ MAKE_ENVIRONMENT = @command -v $(PYTHON) >/dev/null || { \
 	exit 1; }; $(PYTHON) scripts/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run env-core env-dev test test-all test-torch test-tensorflow test-jax test-peers lint format types check bench-startup bench-torch dist freeze clean
+.PHONY: help run env-core env-dev test test-all test-torch test-tensorflow test-jax test-peers lint format types check bench-startup bench-torch bench-frameworks dist freeze clean
 
 help: ## this list
 	@echo "make WORD, where WORD is one of:"
@@ -72,6 +72,9 @@ bench-startup: .venv/core/ready ## seconds of `import robertakit`, of --help, an
 bench-torch: .venv/peers-4/ready ## tokens per second, training steps and memory beside transformers: half an hour
 	@.venv/peers-4/bin/python benchmarks/torch_speed.py $(ARGS)
 
+bench-frameworks: .venv/dev/ready .venv/reference/ready ## JAX and TensorFlow beside PyTorch and the reference's classes
+	@$(DEV) benchmarks/frameworks_speed.py --reference .venv/reference/bin/python $(ARGS)
+
 dist: .venv/dev/ready ## build the wheel and the sdist into dist/
 	rm -rf dist
 	$(DEV) -m build --outdir dist .
@@ -87,5 +90,5 @@ clean: ## remove environments, builds and caches
 .venv/core/ready .venv/dev/ready .venv/torch/ready .venv/tensorflow/ready .venv/jax/ready: .venv/%/ready: pyproject.toml constraints/tested.txt scripts/environment.py
 	$(MAKE_ENVIRONMENT) $*
 
-.venv/peers-4/ready .venv/peers-5/ready: .venv/%/ready: pyproject.toml constraints/%.txt scripts/environment.py
+.venv/peers-4/ready .venv/peers-5/ready .venv/reference/ready: .venv/%/ready: pyproject.toml constraints/%.txt scripts/environment.py
 	$(MAKE_ENVIRONMENT) $*

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ["pytest", "pytest-xdist", "hypothesis", "h5py", "msgpack"]  # what test modules import
 PEERS = ["transformers", "peft", "accelerate", "protobuf"]
 EVERYTHING = ".[torch,tensorflow-cpu,jax,dev]"
+REFERENCE = ["transformers", "tensorflow-cpu", "tf-keras", "jax", "flax"]  # nothing of ours
 ENVIRONMENTS = {
     "core": (["-e", "."], "tested", "31 MB", "answers without a framework"),
     "dev": (["-e", EVERYTHING], "tested", "800 MB", "tests and checks with all three frameworks"),
@@ -30,8 +31,9 @@ ENVIRONMENTS = {
     "jax": (["-e", ".[jax]", *TOOLS], "tested", "250 MB", "tests with JAX alone"),
     "peers-4": (["-e", ".[torch]", *PEERS, *TOOLS], "peers-4", "320 MB", "comparison with transformers 4"),
     "peers-5": (["-e", ".[torch]", *PEERS, *TOOLS], "peers-5", "320 MB", "comparison with transformers 5"),
+    "reference": (REFERENCE, "reference", "420 MB", "the reference's TensorFlow and Flax classes, for their speed"),
 }
-WITHOUT_TORCH = ("core", "tensorflow", "jax")
+WITHOUT_TORCH = ("core", "tensorflow", "jax", "reference")
 
 
 def main():

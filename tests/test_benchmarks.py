@@ -29,6 +29,15 @@ def test_the_page_shows_its_raw_results(report: ModuleType) -> None:
     assert {path.stem for path in report.RESULTS.glob("torch-*.json")} <= named
 
 
+def test_the_table_of_frameworks_shows_its_raw_results(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a change of either: `python benchmarks/frameworks_report.py`."""
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    frameworks_report = importlib.import_module("frameworks_report")
+    page = frameworks_report.PAGE.read_text(encoding="utf-8")
+    assert frameworks_report.page_with(page) == page
+    assert "<!-- frameworks -->" in page
+
+
 def results() -> dict[str, object]:
     part = {
         "tokens": 1000,
@@ -80,3 +89,22 @@ def test_the_script_compares_and_measures(root: Path, tmp_path: Path) -> None:
     assert "| robertakit, packed" in done.stdout
     way = [*command, "--peak-of", "answering:ours_packed"]
     assert json.loads(subprocess.run(way, capture_output=True, text=True).stdout)["added"] > 0
+
+
+@pytest.mark.slow
+def test_frameworks_are_compared_and_measured(root: Path, tmp_path: Path) -> None:
+    """The reference's classes have an environment of their own; ours alone are tried here."""
+    for framework in ("torch", "jax", "tensorflow"):
+        pytest.importorskip(framework)
+    file = tmp_path / "results.json"
+    command = [
+        sys.executable, str(root / "benchmarks" / "frameworks_speed.py"), "--small", "--length", "16", "--rounds", "2",
+        "--answers", "1", "--output", str(file),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert list(found["seconds"]) == ["torch", "jax", "tensorflow_xla", "tensorflow_graph"]
+    assert all(len(each) == 2 and min(each) > 0 for each in found["seconds"].values())
+    assert 0 < max(found["distances"].values()) < 1e-5
+    assert "| JAX, jitted |" in done.stdout

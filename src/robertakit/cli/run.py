@@ -57,11 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument(
         "--engine",
-        help="numpy or torch (default: torch on a GPU, in half precision and, if installed, for larger models)",
+        help="numpy, torch, jax or tensorflow (default: a framework that is installed on a GPU, in half precision and "
+        "for larger models; else numpy)",
     )
+    model.add_argument("--framework", help="another word for --engine: np, pt, jax or tf")
     model.add_argument(
         "--dtype",
-        help="of the computation: float32 (default) or float64, with torch bfloat16 or float16; auto: as stored",
+        help="of the computation: float32 (default), float64, with a framework bfloat16 or float16; auto: as stored",
     )
     model.add_argument("--batch-tokens", type=int, metavar="N", help="most tokens of a batch")
     model.add_argument("--batch-size", type=int, metavar="N", help="most texts of a batch")
@@ -144,6 +146,7 @@ def _pipeline(arguments: argparse.Namespace) -> "AnyPipeline":
         device=arguments.device,
         dtype=arguments.dtype,
         engine=arguments.engine,
+        framework=arguments.framework,
         batch_size=arguments.batch_size,
         batch_tokens=arguments.batch_tokens,
     )
