@@ -118,7 +118,8 @@ class Engine(BucketEngine[FlaxPreTrainedModel]):
         written = (type(model).__call__, module.__call__, module.setup)
         if all(code.__module__.startswith("robertakit.") for code in written):
             return None
-        return lambda given: cast(Mapping[str, object], model(**given))
+        answer = cast(Callable[..., Mapping[str, object]], model)
+        return lambda given: answer(**given)
 
 
 def _programs(module: nn.Module, config: PretrainedConfig) -> tuple[Program, Program]:
@@ -126,7 +127,11 @@ def _programs(module: nn.Module, config: PretrainedConfig) -> tuple[Program, Pro
 
     @jax.jit
     def encode(
-        params: object, ids: jax.Array, types: jax.Array, positions: jax.Array, sequences: jax.Array
+        params: Mapping[str, object],
+        ids: jax.Array,
+        types: jax.Array,
+        positions: jax.Array,
+        sequences: jax.Array,
     ) -> object:
         visible = sequences[:, :, None] == sequences[:, None, :]
         if config.is_decoder:
@@ -135,7 +140,7 @@ def _programs(module: nn.Module, config: PretrainedConfig) -> tuple[Program, Pro
         return module.apply({"params": params}, *given, method="encode")
 
     @jax.jit
-    def score(params: object, rows: jax.Array) -> object:
+    def score(params: Mapping[str, object], rows: jax.Array) -> object:
         return module.apply({"params": params}, rows, method="score")
 
     return encode, score

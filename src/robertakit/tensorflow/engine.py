@@ -19,7 +19,6 @@ from robertakit.tensorflow.pretrained import TFPreTrainedModel
 __all__ = ["Engine"]
 
 Program = Callable[..., object]
-Tensor = tf.Tensor
 
 #: Whether XLA compiles. It was measured on a processor: docs/decisions.md.
 _XLA = True
@@ -130,14 +129,14 @@ def _programs(model: TFPreTrainedModel) -> tuple[Program, Program]:
     states = tf.TensorSpec((None, model.config.hidden_size), model.compute_dtype)
 
     @tf.function(input_signature=[ids] * 4, autograph=False, jit_compile=_XLA)
-    def encode(ids: Tensor, types: Tensor, positions: Tensor, sequences: Tensor) -> object:
+    def encode(ids: tf.Tensor, types: tf.Tensor, positions: tf.Tensor, sequences: tf.Tensor) -> object:
         visible = tf.cast(sequences[:, :, None] == sequences[:, None, :], tf.int32)
         if decoder:
             visible = tf.linalg.band_part(visible, -1, 0)
         return model.encode(ids, visible, types, positions)
 
     @tf.function(input_signature=[states], autograph=False, jit_compile=_XLA)
-    def score(rows: Tensor) -> object:
+    def score(rows: tf.Tensor) -> object:
         return dict(model.score(rows))
 
     return encode, score
