@@ -122,6 +122,14 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Any, None,
     stand_in.close()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _programs_of_one_file() -> Generator[None, None, None]:
+    """Let JAX forget what it compiled when a file is through: a worker that keeps all of it grows to many gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+
+
 def lacks_framework(reason: str) -> bool:
     """Whether a skip names a framework that this environment is without on purpose."""
     return ALONE is not None and any(
