@@ -192,7 +192,10 @@ class Jax(Framework):
     def gradients(self, model: Any, given: Arrays) -> tuple[float, Arrays]:
         import jax
 
-        loss, found = jax.value_and_grad(lambda params: model(**given, params=params).loss)(model.params)
+        if getattr(self, "_differentiated", (None,))[0] is not model:
+            step = jax.value_and_grad(lambda params, given: model(**given, params=params).loss)
+            self._differentiated = (model, jax.jit(step))
+        loss, found = self._differentiated[1](model.params, given)
         return float(loss), self._named(found)
 
 
