@@ -3,9 +3,9 @@
 import io
 import json
 import os
+import re
 import select
 import signal
-import re
 import subprocess
 import sys
 import threading
