@@ -33,6 +33,7 @@ __all__ = [
     "Parameter",
     "Row",
     "canonical_name",
+    "check_head",
     "count_parameters",
     "head_dropout",
     "head_named",
@@ -257,6 +258,19 @@ def model_class_name(model_type: str, head: str | Head, framework: str = "torch"
     return _FRAMEWORK_PREFIXES[framework] + _CLASS_PREFIXES[model_type] + suffix
 
 
+def check_head(config: "PretrainedConfig", head: str | Head) -> None:
+    """Raise for a configuration of which no model with such a head is built.
+
+    Raises:
+        ConfigError: question answering with other than two labels.
+    """
+    head = head_named(head) if isinstance(head, str) else head
+    if head.group == "span" and config.num_labels != 2:
+        raise ConfigError(
+            given=f"num_labels={config.num_labels} for question answering", expected="2, a start and an end"
+        )
+
+
 def head_dropout(config: "PretrainedConfig") -> float:
     """Return the dropout of the classification heads: ``classifier_dropout`` where the configuration has one."""
     return config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
@@ -277,9 +291,6 @@ def parameters(
         head: a head, its name, or a class name.
         add_pooling_layer: whether the bare model has its pooler; other heads know for themselves.
 
-    Raises:
-        ConfigError: question answering with other than two labels.
-
     Example:
         >>> from robertakit import RobertaConfig
         >>> table = parameters(RobertaConfig(num_hidden_layers=1), "masked-lm")
@@ -287,10 +298,6 @@ def parameters(
         'roberta.embeddings.word_embeddings.weight'
     """
     head = head_named(head) if isinstance(head, str) else head
-    if head.group == "span" and config.num_labels != 2:
-        raise ConfigError(
-            given=f"num_labels={config.num_labels} for question answering", expected="2, a start and an end"
-        )
     prefix = "" if head.group is None else BACKBONE_PREFIX
     has_pooler = head.pooler == "yes" or (head.pooler == "optional" and add_pooling_layer)
     wanted: set[Group] = {"embeddings", "layer"}

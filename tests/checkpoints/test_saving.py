@@ -33,6 +33,9 @@ from robertakit.checkpoints.saving import bytes_of
 from robertakit.errors import ArgumentError, CorruptFile, SaveFailed, UnsupportedFormat
 from robertakit.files import SAVE_ID
 
+# JAX, where other tests of this process have imported it, warns of every fork; a child here writes files and ends.
+pytestmark = pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
+
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 Array = NDArray[np.generic]
 DTYPES = ["<f8", "<f4", "<f2", "<i8", "<i4", "<i2", "i1", "<u8", "<u4", "<u2", "u1", "?"]

@@ -341,7 +341,7 @@ def test_a_mask_that_fits_no_input_is_told_with_labels_too(models, head, shape):
     call = models.ragged(head, labels=True)
     mask = torch.ones(shape, dtype=torch.long)
     call["attention_mask"] = mask[:, None].expand(-1, 2, -1) if head == "multiple-choice" else mask
-    with pytest.raises(InputError, match=r"attention_mask \(\d+, \d\) for inputs \(\d+, 9\)"):
+    with pytest.raises(InputError, match=r"attention_mask of shape \(\d+, \d\); expected \(\d+, 9\)"):
         models.build(head)(**call)
 
 

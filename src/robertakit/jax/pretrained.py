@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from robertakit.architecture import BACKBONE_PREFIX, HEADS
+from robertakit.architecture import BACKBONE_PREFIX, HEADS, check_head
 from robertakit.checkpoints import save_weights
 from robertakit.checkpoints.saving import obsolete_weights
 from robertakit.configuration import PretrainedConfig, RobertaConfig
@@ -310,4 +310,5 @@ def _own_config(config: object, model: type[Loadable]) -> PretrainedConfig:
             f"{model.__name__}.from_pretrained(name) loads a model",
         )
     config.validate(building=True)
+    check_head(config, model.head)
     return copy.deepcopy(config)

@@ -6,7 +6,7 @@ Shape letters: B batch, L padded length, W width, C classes.
 import keras
 import tensorflow as tf
 
-from robertakit.architecture import head_dropout
+from robertakit.architecture import check_head, head_dropout
 from robertakit.calls import check_labels, leading_shape
 from robertakit.configuration import RobertaConfig
 from robertakit.outputs import QuestionAnsweringModelOutput, TokenClassifierOutput
@@ -134,6 +134,7 @@ class TFRobertaForQuestionAnswering(TFRobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig, *inputs: object, **kwargs: object) -> None:
         super().__init__(config, *inputs, **kwargs)
+        check_head(config, self.head)
         self.roberta = TFRobertaMainLayer(
             config, add_pooling_layer=False, dtype=self.dtype_policy, name="roberta"
         )

@@ -6,7 +6,7 @@ Shape letters: B batch, L padded length, R rows, W width, C classes.
 import torch
 from torch import Tensor, nn
 
-from robertakit.architecture import IGNORED_LABEL, head_dropout
+from robertakit.architecture import IGNORED_LABEL, check_head, head_dropout
 from robertakit.configuration import RobertaConfig
 from robertakit.outputs import QuestionAnsweringModelOutput, TokenClassifierOutput
 from robertakit.torch.encoder import RobertaModel
@@ -132,6 +132,7 @@ class RobertaForQuestionAnswering(RobertaPreTrainedModel):
 
     def __init__(self, config: RobertaConfig) -> None:
         super().__init__(config)
+        check_head(config, self.head)
         with as_part():
             self.roberta = RobertaModel(config, add_pooling_layer=False)
             self.qa_outputs = nn.Linear(config.hidden_size, config.num_labels)
