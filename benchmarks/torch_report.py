@@ -26,7 +26,9 @@ def tables(results: Mapping[str, dict[str, object]]) -> str:
         answering = results["answering"]
         columns = {
             "of the ceiling": ratios_to("ceiling"),
-            **({"of oneDNN's": ratios_to("ceiling_onednn")} if "ceiling_onednn" in answering["shown"] else {}),
+            **(
+                {"of oneDNN's": ratios_to("ceiling_onednn")} if "ceiling_onednn" in answering["shown"] else {}
+            ),
             "ours, packed, is so many times as fast": ours_over("ours_packed"),
         }
         parts += [speeds(answering, "hidden states of all tokens", columns), shares(answering["profile"])]

@@ -31,7 +31,12 @@ ENVIRONMENTS = {
     "jax": (["-e", ".[jax]", *TOOLS], "tested", "250 MB", "tests with JAX alone"),
     "peers-4": (["-e", ".[torch]", *PEERS, *TOOLS], "peers-4", "320 MB", "comparison with transformers 4"),
     "peers-5": (["-e", ".[torch]", *PEERS, *TOOLS], "peers-5", "320 MB", "comparison with transformers 5"),
-    "reference": (REFERENCE, "reference", "420 MB", "the reference's TensorFlow and Flax classes, for their speed"),
+    "reference": (
+        REFERENCE,
+        "reference",
+        "420 MB",
+        "the reference's TensorFlow and Flax classes, for their speed",
+    ),
 }
 WITHOUT_TORCH = ("core", "tensorflow", "jax", "reference")
 

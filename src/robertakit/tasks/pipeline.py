@@ -72,7 +72,7 @@ def pipeline(
         device_map: a device, or what PyTorch's ``from_pretrained`` takes: ``"auto"`` for the machine's GPUs, where
             PyTorch is installed, or where each module goes.
         dtype: of the computation: a dtype or its name, float32 by default. NumPy computes in float32 and float64,
-            the frameworks in bfloat16 and float16 too; ``"auto"`` is the dtype of the stored weights, which NumPy widens.
+            the frameworks in bfloat16 and float16 too; ``"auto"`` is that of the stored weights, which NumPy widens.
         trust_remote_code: None or False: nothing that comes with a checkpoint is ever run.
         model_kwargs: further arguments of the model's ``from_pretrained``, for example ``{"strict": False}``, and of
             where to look for model and tokenizer, for example ``{"subfolder": "best"}``.
