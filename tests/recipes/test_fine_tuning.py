@@ -17,6 +17,7 @@ def recipe(root: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
     return importlib.import_module(request.param)
 
 
+@pytest.mark.slow  # 194 s for both on a busy machine
 @pytest.mark.parametrize("recipe", NEEDED, indirect=True)
 def test_a_slice_of_sst2_is_learnt(recipe, shared: Path, tmp_path: Path) -> None:
     sentences = importlib.import_module("sentences")
