@@ -50,8 +50,8 @@ test-jax: .venv/jax/ready ## the tests in an environment that has JAX alone
 	$(TEST_ALONE)
 
 test-peers: .venv/peers-4/ready .venv/peers-5/ready ## compare with transformers 4 and 5, each in its environment
-	OMP_NUM_THREADS=2 .venv/peers-4/bin/python -m pytest -m peers $(PYTEST_ARGS)
-	OMP_NUM_THREADS=2 .venv/peers-5/bin/python -m pytest -m peers $(PYTEST_ARGS)
+	FRAMEWORK=torch OMP_NUM_THREADS=2 .venv/peers-4/bin/python -m pytest -m peers $(PYTEST_ARGS)
+	FRAMEWORK=torch OMP_NUM_THREADS=2 .venv/peers-5/bin/python -m pytest -m peers $(PYTEST_ARGS)
 
 lint: .venv/dev/ready ## style: ruff's rules and its format
 	$(DEV) -m ruff check .
