@@ -13,7 +13,7 @@ from robertakit import __version__
 __all__ = ["add_arguments", "describe", "run"]
 
 CORE = ("numpy", "tokenizers", "sentencepiece", "safetensors", "huggingface_hub")
-OPTIONAL = ("torch", "tensorflow", "jax", "flax", "transformers")
+OPTIONAL = ("torch", "tensorflow", "tensorflow-cpu", "keras", "jax", "jaxlib", "flax", "transformers")
 # The processor's features that decide which kernels a framework takes (names of Linux's /proc/cpuinfo).
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM")
