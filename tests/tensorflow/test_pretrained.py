@@ -2,10 +2,7 @@
 
 import copy
 import inspect
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -255,18 +252,3 @@ def test_documented_methods_are_there() -> None:
     assert list(model.get_bias()) == ["lm_head.bias"]
     assert model.base_model is model.roberta
     assert inspect.signature(type(model)).parameters.keys() >= {"config"}
-
-
-def test_another_backend_is_refused() -> None:
-    code = (
-        "import os; os.environ['KERAS_BACKEND'] = 'numpy'\n"
-        "try:\n    import robertakit.tensorflow\n"
-        "except ImportError as error:\n    print(type(error).__name__, error)"
-    )
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env={**os.environ, "PYTHONPATH": str(root / "src"), "TF_CPP_MIN_LOG_LEVEL": "2"},
-    )  # fmt: skip
-    assert "DependencyError" in done.stdout
-    assert "KERAS_BACKEND=tensorflow" in done.stdout

@@ -1,8 +1,12 @@
 """The models in TensorFlow, on Keras 3: seven heads of both families; nothing here knows a tokenizer."""
 
+import os
+
 from robertakit.errors import require
+from robertakit.tensorflow.backend import check_backend
 
 require("tensorflow", extra="tensorflow", needed_for="robertakit.tensorflow")
+check_backend(os.environ.get("KERAS_BACKEND", "tensorflow"))  # before Keras looks for what it names
 require("keras", extra="tensorflow", needed_for="robertakit.tensorflow")
 
 from robertakit.seeding import seed_tensorflow  # noqa: E402

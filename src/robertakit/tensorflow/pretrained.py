@@ -17,10 +17,11 @@ from robertakit.architecture import HEADS
 from robertakit.checkpoints import save_weights
 from robertakit.checkpoints.saving import obsolete_weights
 from robertakit.configuration import PretrainedConfig, RobertaConfig
-from robertakit.errors import ArgumentError, DependencyError, InputError
+from robertakit.errors import ArgumentError, InputError
 from robertakit.field_values import refuse_unknown
 from robertakit.model_card import model_card
 from robertakit.publishing import PushToHub
+from robertakit.tensorflow.backend import check_backend
 from robertakit.tensorflow.calling import as_python, documented, read_call
 from robertakit.tensorflow.construction import draw, drawn_seed, is_loading
 from robertakit.tensorflow.contents import contents_of, head_of
@@ -36,13 +37,7 @@ from robertakit.tensorflow.saving import (
 
 __all__ = ["TFPreTrainedModel", "TFRobertaPreTrainedModel"]
 
-if keras.backend.backend() != "tensorflow":
-    raise DependencyError(
-        given=f"robertakit's Keras models with Keras' backend {keras.backend.backend()!r}",
-        expected="the backend 'tensorflow'",
-        hint="set the environment variable KERAS_BACKEND=tensorflow before Keras is imported, or 'backend' in "
-        "~/.keras/keras.json",
-    )
+check_backend(keras.backend.backend())
 register_outputs()
 
 
