@@ -94,6 +94,12 @@ def frameworks() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def arrays() -> ModuleType:
+    """Configurations, weights and calls of every head, as arrays: ``tests/models.py``."""
+    return load_module("models")
+
+
+@pytest.fixture(scope="session")
 def specified() -> ModuleType:
     """`generate()` of the specification: ``tests/specified_generation.py``."""
     return load_module("specified_generation")

@@ -6,6 +6,7 @@ The classes that hold the fields are in ``pretrained_config.py`` and ``configura
 import difflib
 import operator
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from robertakit.errors import ArgumentError, ConfigError, listed
 
@@ -21,11 +22,14 @@ __all__ = [
     "check_number",
     "dtype_name",
     "integer_keys",
+    "one_dtype",
     "parse_as",
     "refuse_misspelling",
     "refuse_unknown",
     "string_keys",
 ]
+
+T = TypeVar("T")
 
 #: Fields that every configuration has, with the reference's defaults. A file leaves out what stands here.
 COMMON_FIELDS: dict[str, object] = {
@@ -86,7 +90,27 @@ def refuse_unknown(unknown: Iterable[str], where: str, right: Iterable[str]) -> 
 
 def dtype_name(dtype: object) -> object:
     """``torch.float16`` and friends by their names: a configuration imports no framework."""
-    return None if dtype is None else str(getattr(dtype, "__name__", dtype)).removeprefix("torch.")
+    if dtype is None:
+        return None
+    return str(getattr(dtype, "__name__", getattr(dtype, "name", dtype))).removeprefix("torch.")
+
+
+def one_dtype(dtype: T | None, torch_dtype: T | None, default: T) -> T:
+    """Return the dtype under either of its names, or ``default`` where both are None.
+
+    Raises:
+        ArgumentError: two that differ.
+
+    Example:
+        >>> one_dtype(None, "float16", "float32"), one_dtype(None, None, "float32")
+        ('float16', 'float32')
+    """
+    if dtype is not None and torch_dtype is not None and dtype_name(dtype) != dtype_name(torch_dtype):
+        raise ArgumentError(
+            given=f"dtype={dtype!r} and torch_dtype={torch_dtype!r}", expected="one of the two names"
+        )
+    chosen = torch_dtype if dtype is None else dtype
+    return default if chosen is None else chosen
 
 
 def string_keys(value: object) -> object:

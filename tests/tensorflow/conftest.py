@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import sys
 import tempfile
 from collections.abc import Callable
 from types import ModuleType
@@ -24,15 +23,9 @@ os.environ.setdefault("KERAS_HOME", tempfile.mkdtemp(prefix="robertakit-test-ker
 
 
 @pytest.fixture(scope="session")
-def models(root) -> ModuleType:
+def models(arrays) -> ModuleType:
     """The module ``tests/models.py``: configurations, weights and calls of every head, as arrays."""
-    spec = importlib.util.spec_from_file_location("models", root / "tests" / "models.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["models"] = module
-    spec.loader.exec_module(module)
-    return module
+    return arrays
 
 
 def fill(model: Any, weights: dict[str, np.ndarray]) -> None:

@@ -53,7 +53,7 @@ def ragged() -> Callable[..., tuple[Any, Any]]:
 
 
 @pytest.fixture(scope="session")
-def models(root) -> ModuleType:
+def models(root, arrays) -> ModuleType:
     """The module ``tests/torch_models.py``: models of every head, and calls of them."""
     spec = importlib.util.spec_from_file_location("torch_models", root / "tests" / "torch_models.py")
     assert spec is not None

@@ -19,6 +19,7 @@ from robertakit.checkpoints.loading import Weights, fit_weights, stored_weights
 from robertakit.checkpoints.weight_files import container_asked
 from robertakit.configuration import PretrainedConfig
 from robertakit.errors import ArgumentError, NotFound
+from robertakit.field_values import one_dtype
 from robertakit.files import Location, locate, take_where
 from robertakit.generation.config import GenerationConfig
 from robertakit.jax.changing import Changeable
@@ -122,7 +123,7 @@ class Loadable(Changeable):
         stored = _weights(
             location, use_safetensors, variant, from_pt=from_pt, from_tf=from_tf, from_flax=from_flax
         )
-        asked = _one_dtype(dtype, torch_dtype)
+        asked = one_dtype(dtype, torch_dtype, jnp.float32)
         make: Callable[..., Self] = cls
         compute = jnp.float32 if asked == "auto" else dtype_named(asked)
         model = make(known, *model_args, dtype=compute, _do_init=False, **own)
@@ -155,19 +156,6 @@ def module_keywords(module_class: type[nn.Module]) -> set[str]:
     """Return what a module has beside what every module of ours has: `add_pooling_layer`."""
     of_all = {"config", "dtype", "gradient_checkpointing", "parent", "name"}
     return {field.name for field in fields(module_class) if field.init} - of_all
-
-
-def _one_dtype(dtype: object, torch_dtype: object) -> object:
-    if dtype is not None and torch_dtype is not None:
-        names = [
-            value if isinstance(value, str) else dtype_named(value).name for value in (dtype, torch_dtype)
-        ]
-        if names[0] != names[1]:
-            raise ArgumentError(
-                given=f"dtype={dtype!r} and torch_dtype={torch_dtype!r}", expected="one of the two names"
-            )
-    chosen = torch_dtype if dtype is None else dtype
-    return jnp.float32 if chosen is None else chosen
 
 
 def _stored_dtype(config: PretrainedConfig, found: Weights) -> np.dtype[np.generic]:

@@ -15,7 +15,7 @@ from robertakit.checkpoints.loading import Weights, fit_weights, stored_weights
 from robertakit.checkpoints.weight_files import Container, container_asked
 from robertakit.configuration import PretrainedConfig
 from robertakit.errors import ArgumentError, NotFound
-from robertakit.field_values import refuse_unknown
+from robertakit.field_values import one_dtype, refuse_unknown
 from robertakit.files import WHERE, Location, locate, take_where
 from robertakit.generation.config import GenerationConfig
 from robertakit.pretrained_config import read_fields
@@ -220,11 +220,7 @@ def dtype_asked(dtype: object, torch_dtype: object = None) -> object:
         >>> dtype_asked(tf.bfloat16), dtype_asked("torch.float16"), dtype_asked(None, "auto")
         ('bfloat16', 'float16', 'auto')
     """
-    if dtype is not None and torch_dtype is not None and str(dtype) != str(torch_dtype):
-        raise ArgumentError(
-            given=f"dtype={dtype!r} and torch_dtype={torch_dtype!r}", expected="one of the two names"
-        )
-    chosen = torch_dtype if dtype is None else dtype
+    chosen = one_dtype(dtype, torch_dtype, None)
     if chosen is None or (hasattr(chosen, "compute_dtype") and not isinstance(chosen, str)):
         return chosen
     name = tf.as_dtype(chosen).name if isinstance(chosen, tf.DType | type) else str(chosen)

@@ -16,6 +16,7 @@ from robertakit.checkpoints.loading import Weights, fit_weights, stored_weights
 from robertakit.checkpoints.weight_files import container_asked
 from robertakit.configuration import PretrainedConfig
 from robertakit.errors import ArgumentError
+from robertakit.field_values import one_dtype
 from robertakit.files import Location, locate, take_where
 from robertakit.generation.config import GenerationConfig
 from robertakit.pretrained_config import read_fields
@@ -25,7 +26,6 @@ from robertakit.torch.contents import contents_of
 from robertakit.torch.device_maps import DeviceMap, placement
 from robertakit.torch.loading_arguments import (
     dtype_named,
-    one_dtype,
     refuse_what_is_not_done,
     stored_dtype,
     stored_tensors,
@@ -187,7 +187,7 @@ class Loadable(Changeable):
         """
         where = take_where(kwargs)
         refuse_what_is_not_done(kwargs)
-        asked = one_dtype(dtype, torch_dtype, torch.float32)
+        asked: torch.dtype | str = one_dtype(dtype, torch_dtype, torch.float32)
         location = _located(pretrained_model_name_or_path, where, config, state_dict)
         known, own = cls._configuration(location, config, where, kwargs)
         if state_dict is not None or location is None:

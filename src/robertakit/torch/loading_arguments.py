@@ -14,7 +14,7 @@ from robertakit.configuration import PretrainedConfig
 from robertakit.errors import ArgumentError, listed
 from robertakit.torch.values import as_stored
 
-__all__ = ["dtype_named", "one_dtype", "refuse_what_is_not_done", "stored_dtype", "stored_tensors"]
+__all__ = ["dtype_named", "refuse_what_is_not_done", "stored_dtype", "stored_tensors"]
 
 FLOATS = {
     "float16": torch.float16,
@@ -73,22 +73,6 @@ def dtype_named(dtype: torch.dtype | str) -> torch.dtype:
     if name not in FLOATS:
         raise ArgumentError(given=f"dtype={dtype!r}", expected=f"one of {listed(FLOATS)}, or 'auto'")
     return FLOATS[name]
-
-
-def one_dtype(
-    dtype: torch.dtype | str | None, torch_dtype: torch.dtype | str | None, default: torch.dtype | str
-) -> torch.dtype | str:
-    """Return the dtype under either of its names.
-
-    Raises:
-        ArgumentError: two dtypes.
-    """
-    if dtype is not None and torch_dtype is not None and str(dtype) != str(torch_dtype):
-        raise ArgumentError(
-            given=f"dtype={dtype!r} and torch_dtype={torch_dtype!r}", expected="one of the two names"
-        )
-    chosen = torch_dtype if dtype is None else dtype
-    return default if chosen is None else chosen
 
 
 def stored_dtype(config: PretrainedConfig, found: Weights) -> torch.dtype:

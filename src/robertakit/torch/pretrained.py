@@ -17,12 +17,13 @@ from robertakit.checkpoints import save_weights
 from robertakit.checkpoints.saving import obsolete_weights
 from robertakit.configuration import PretrainedConfig, RobertaConfig
 from robertakit.errors import ArgumentError
+from robertakit.field_values import one_dtype
 from robertakit.model_card import model_card
 from robertakit.publishing import PushToHub
 from robertakit.torch.construction import Origin, as_part, draw, draw_by_type
 from robertakit.torch.contents import contents_of, head_of
 from robertakit.torch.loading import Loadable
-from robertakit.torch.loading_arguments import dtype_named, one_dtype
+from robertakit.torch.loading_arguments import dtype_named
 from robertakit.torch.saving import config_to_save, generation_file, refuse_other_formats, tensors_to_save
 from robertakit.torch.sharing import absent_names, settle_names, share, share_again, shared_places
 from robertakit.torch.values import as_stored
