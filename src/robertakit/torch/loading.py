@@ -187,7 +187,8 @@ class Loadable(Changeable):
         """
         where = take_where(kwargs)
         refuse_what_is_not_done(kwargs)
-        asked = one_dtype(dtype, torch_dtype, "float32")
+        default: torch.dtype | str = torch.float32
+        asked = one_dtype(dtype, torch_dtype, default)
         location = _located(pretrained_model_name_or_path, where, config, state_dict)
         known, own = cls._configuration(location, config, where, kwargs)
         if state_dict is not None or location is None:
