@@ -161,8 +161,7 @@ class Loadable(Changeable):
             max_memory: the most that an automatic map takes of each device, `{0: "1GB", "cpu": "4GB"}`.
             offload_folder: where parts are kept that a map sends to the disk.
             offload_buffers: send their buffers, too.
-            low_cpu_mem_usage: False builds a model with initial weights first, for a constructor of one's own that
-                computes with them; otherwise weights come into being when they are read.
+            low_cpu_mem_usage: False builds a model with initial weights first, for constructors that compute with them.
             check_inputs: False spares calls the look at ids and labels, for which an accelerator has to wait.
             strict: refuse tensors that belong to nothing known (see `checkpoints.load_weights`).
             output_loading_info: return `(model, report)`.
