@@ -161,7 +161,8 @@ class Loadable(Changeable):
             max_memory: the most that an automatic map takes of each device, `{0: "1GB", "cpu": "4GB"}`.
             offload_folder: where parts are kept that a map sends to the disk.
             offload_buffers: send their buffers, too.
-            low_cpu_mem_usage: False builds a model with initial weights first, for constructors that compute with them.
+            low_cpu_mem_usage: False builds a model with initial weights first, for a constructor of one's own that
+                computes with them; otherwise weights come into being when they are read.
             check_inputs: False spares calls the look at ids and labels, for which an accelerator has to wait.
             strict: refuse tensors that belong to nothing known (see `checkpoints.load_weights`).
             output_loading_info: return `(model, report)`.
@@ -216,9 +217,8 @@ class Loadable(Changeable):
         model.eval()
         if placed is not None:
             placed.finish(model, cls._skip_keys_device_placement)
-        asked_of = None if location is None or not cls.can_generate() else GenerationConfig.at(location)
-        if asked_of is not None:
-            cast(_Generates, model).generation_config = asked_of
+        if location is not None and cls.can_generate():
+            _take_generation_defaults(model, location)
         return (model, info.as_dict()) if output_loading_info else model
 
     @classmethod
@@ -280,3 +280,10 @@ def _located(
         return None
     find: Callable[..., Location] = locate
     return find(name, **where)
+
+
+def _take_generation_defaults(model: Changeable, location: Location) -> None:
+    """Give a model that generates the settings that its folder asks for."""
+    asked = GenerationConfig.at(location)
+    if asked is not None:
+        cast(_Generates, model).generation_config = asked
