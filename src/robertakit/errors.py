@@ -7,8 +7,12 @@ RobertakitError
 │  ├─ NoMask
 │  └─ BadShape
 ├─ ArgumentError (TypeError)
+├─ RecipeError (ValueError)
 ├─ TokenizerError (ValueError)
 ├─ DependencyError (ImportError)
+├─ TrainingError (RuntimeError)
+├─ SourceError (OSError)
+├─ ShardError (OSError)
 └─ CheckpointError
    ├─ NotFound (OSError)
    ├─ CorruptFile (OSError)
@@ -33,11 +37,15 @@ __all__ = [
     "InputError",
     "NoMask",
     "NotFound",
+    "RecipeError",
     "RobertakitError",
     "SaveFailed",
+    "ShardError",
+    "SourceError",
     "TensorMismatch",
     "TokenizerError",
     "TooLong",
+    "TrainingError",
     "UnsupportedFormat",
     "listed",
     "require",
@@ -94,12 +102,28 @@ class ArgumentError(RobertakitError, TypeError):
     """An argument that does not exist, or that contradicts another."""
 
 
+class RecipeError(RobertakitError, ValueError):
+    """A recipe of pre-training with settings that are unknown, wrong or contradictory, or other than a run's own."""
+
+
 class TokenizerError(RobertakitError, ValueError):
     """Tokenizer files that are missing, malformed, or of another class."""
 
 
 class DependencyError(RobertakitError, ImportError):
     """A package that an extra would install is absent."""
+
+
+class SourceError(RobertakitError, OSError):
+    """A file of training text that is missing, cut off, damaged, or of another kind than was said."""
+
+
+class ShardError(RobertakitError, OSError):
+    """Token shards that are missing, damaged, made of something else, or that cannot be written."""
+
+
+class TrainingError(RobertakitError, RuntimeError):
+    """A run of training that cannot begin, go on or be resumed as it was asked to."""
 
 
 class CheckpointError(RobertakitError):
