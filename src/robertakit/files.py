@@ -26,6 +26,7 @@ __all__ = [
     "locate",
     "read_json",
     "refuse_remote_code",
+    "sync_folder",
     "take_where",
     "text_writer",
     "write_atomically",
@@ -302,7 +303,7 @@ def write_atomically(
             _write_durably(draft, text_writer(json.dumps(content)), replaced=commit)
             if approve is not None:
                 approve({name: _temporary(folder, name, save) for name in files})
-            _sync_folder(folder)
+            sync_folder(folder)
             for name in files:  # another process that saves here may have cleaned them away
                 _temporary(folder, name, save).lstat()
             draft.replace(commit)
@@ -313,7 +314,7 @@ def write_atomically(
                 with suppress(OSError):
                     for path in made:
                         path.rmdir()
-        _sync_folder(folder)
+        sync_folder(folder)
         _finish(folder, commit)
     except OSError as error:
         state = "the next load finishes it" if committed else "what was there before is untouched"
@@ -378,10 +379,10 @@ def _finish(folder: Path, commit: Path) -> None:
     for name in files:
         with suppress(FileNotFoundError):
             _temporary(folder, name, save).replace(folder / name)
-    _sync_folder(folder)
+    sync_folder(folder)
     for path in (*(folder / name for name in remove), commit):
         path.unlink(missing_ok=True)
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def _remove_temporaries(folder: Path, save: str = "") -> None:
@@ -390,7 +391,8 @@ def _remove_temporaries(folder: Path, save: str = "") -> None:
             path.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make a folder's names durable: what was made, renamed or removed in it survives a power cut."""
     if os.name != "posix":  # elsewhere a folder cannot be opened, and renames are durable by themselves
         return
     descriptor = os.open(folder, os.O_RDONLY)

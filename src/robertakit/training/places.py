@@ -116,8 +116,8 @@ class Place:
 
         Args:
             step: the module to train.
-            precision: `"fp32"`, `"tf32"`, `"bf16"` or `"fp16"`: with FSDP2, in what weights are gathered and layers compute;
-                gradients are summed in fp32. Elsewhere autocast, which is the loop's, does that.
+            precision: `"fp32"`, `"tf32"`, `"bf16"` or `"fp16"`: with FSDP2, in what weights are gathered and layers
+                compute; gradients are summed in fp32. Elsewhere autocast, which is the loop's, does that.
 
         Raises:
             ArgumentError: an unknown precision.
@@ -232,6 +232,7 @@ class DataParallel(_Several):
     """Every process has the whole model; gradients are averaged (PyTorch's DDP)."""
 
     def prepare(self, step: nn.Module, precision: str = "fp32") -> nn.Module:
+        """Return the step inside `DistributedDataParallel`, which begins with the first process's weights."""
         _check_precision(precision)
         devices = [self.device.index] if self.device.type == "cuda" else None
         wrap = partial(DistributedDataParallel, device_ids=devices, gradient_as_bucket_view=True)
@@ -241,6 +242,7 @@ class DataParallel(_Several):
         return wrap(step.to(self.device), broadcast_buffers=False)
 
     def accumulating(self, step: nn.Module, last: bool) -> AbstractContextManager[None]:
+        """Return a context in which gradients stay here unless it is the last."""
         assert isinstance(step, DistributedDataParallel)
         return nullcontext() if last else cast(AbstractContextManager[None], step.no_sync())
 
@@ -249,6 +251,7 @@ class FullySharded(_Several):
     """Every process has a share of each tensor (PyTorch's FSDP2)."""
 
     def prepare(self, step: nn.Module, precision: str = "fp32") -> nn.Module:
+        """Return the step itself, sharded: a unit for each layer of the encoder, and the root."""
         _check_precision(precision)
         step = step.to(self.device)
         with torch.no_grad():
@@ -266,6 +269,7 @@ class FullySharded(_Several):
         return step
 
     def accumulating(self, step: nn.Module, last: bool) -> AbstractContextManager[None]:
+        """Have gradients stay here, whole, unless it is the last."""
         root = unwrapped(step)
         assert isinstance(root, FSDPModule)
         root.set_requires_gradient_sync(last)
@@ -344,14 +348,14 @@ def _device(asked: str | None, local: int | None) -> torch.device:
     except RuntimeError:
         raise ArgumentError(given=f"device={asked!r}", expected="'cpu', 'cuda' or 'cuda:0', …") from None
     if device.type == "cuda":
-        there = torch.cuda.device_count()
-        if local is not None and device.index is not None:
+        there, named = torch.cuda.device_count(), cast("int | None", device.index)
+        if local is not None and named is not None:
             raise ArgumentError(
                 given=f"device={asked!r} under torchrun",
                 expected="'cuda'",
                 hint="each process takes a GPU of its own; CUDA_VISIBLE_DEVICES says of which",
             )
-        index = device.index if device.index is not None else local or 0
+        index = named if named is not None else local or 0
         if index >= there:
             raise ArgumentError(
                 given=f"GPU {index}, of {there} that PyTorch sees here",
@@ -360,8 +364,6 @@ def _device(asked: str | None, local: int | None) -> torch.device:
         return torch.device("cuda", index)
     if local is not None and device.type != "cpu":
         raise ArgumentError(given=f"device={asked!r} under torchrun", expected="'cpu' or 'cuda'")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ArgumentError(given="device='mps', which is not here", hint="set device to 'cpu'")
     return device
 
 
