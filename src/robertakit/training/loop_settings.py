@@ -92,6 +92,11 @@ class LoopSettings:
         if wrong:
             raise TrainingError(given=f"settings: {', '.join(sorted(wrong))}")
 
+    def stored(self) -> dict[str, object]:
+        """Return these as a checkpoint stores them: plain JSON values, equal to what is read back."""
+        plain: dict[str, object] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
+
     def _problems(self) -> list[str]:
         """Say everything that is wrong at once."""
         wrong = []
@@ -153,9 +158,3 @@ def check_unchanged(before: Mapping[str, object], now: Mapping[str, object]) -> 
             hint="set them back to go on, or begin in another folder",
         )
     return list(differing.values())
-
-
-def plain(settings: LoopSettings) -> dict[str, object]:
-    """Return the settings as a checkpoint stores them: what JSON gives back is equal to what went in."""
-    stored: dict[str, object] = json.loads(json.dumps(dataclasses.asdict(settings)))
-    return stored
