@@ -72,3 +72,146 @@ def test_each_token_is_in_one_row(form: str, documents: list[list[int]], size: i
     assert sorted(words.tolist()) == list(range(10, 10 + sum(map(sum, documents))))
     assert epoch.lengths.max(initial=0) <= size
     assert set(taken.input_ids[taken.word_ids < 0].tolist()) <= {BOS, EOS}
+
+
+@given(documents=DOCUMENTS, size=SIZES, data=st.data())
+def test_a_row_is_the_same_however_it_is_taken(
+    documents: list[list[int]], size: int, data: st.DataObject
+) -> None:
+    corpus = Corpus((source(documents, first=10), source(documents, first=20_000)))
+    epoch = plan_epoch(corpus, Packing(lengths=((size, 1.0),)), seed=3, epoch=1)
+    everything = epoch.take(np.arange(len(epoch)))
+    rows = rows_of(everything)
+    if not rows:
+        return
+    places = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=10))
+    some = epoch.take(places)
+    assert rows_of(some) == [rows[place] for place in places]
+    assert some.sequence_indices.tolist() == places
+    assert some.sources.tolist() == everything.sources[places].tolist() == epoch.sources[places].tolist()
+    for row, origin in zip(rows_of(some), some.sources.tolist(), strict=True):  # no row crosses sources
+        assert {word >= 20_000 for word in row[1:-1] if word > 9} == {bool(origin)}
+
+
+@given(documents=DOCUMENTS, size=SIZES, word=st.integers(1, 7))
+def test_words_are_those_of_the_shard_and_a_row_begins_with_one(
+    documents: list[list[int]], size: int, word: int
+) -> None:
+    own = source(documents, word=word)
+    epoch = plan_epoch(Corpus((own,)), Packing(lengths=((size, 1.0),)), seed=0, epoch=0)
+    taken = epoch.take(np.arange(len(epoch)))
+    begins = np.unpackbits(own.word_starts, bitorder="little")
+    for start, stop in pairwise(taken.cumulative_lengths):
+        ids, words = taken.input_ids[start:stop], taken.word_ids[start:stop]
+        expected, number, before = [], -1, None
+        for token in ids.tolist():
+            if token in (BOS, EOS):
+                expected.append(-1)
+            else:
+                number += before in (BOS, EOS) or bool(begins[token - 10])
+                expected.append(number)
+            before = token
+        assert words.tolist() == expected
+
+
+@pytest.mark.parametrize("form", ["full-sentences", "doc-sentences"])
+@given(documents=DOCUMENTS, size=SIZES, block=st.integers(1, 20))
+def test_blocks_change_nothing(form: str, documents: list[list[int]], size: int, block: int) -> None:
+    whole = planned(documents, form, size)
+    usual, spans.BLOCK = spans.BLOCK, block
+    try:
+        parts = planned(documents, form, size)
+    finally:
+        spans.BLOCK = usual
+    assert rows_of(parts.take(np.arange(len(parts)))) == rows_of(whole.take(np.arange(len(whole))))
+
+
+@given(documents=DOCUMENTS, size=SIZES, budget=st.integers(40, 400))
+def test_batches_take_rows_until_the_next_would_not_fit(
+    documents: list[list[int]], size: int, budget: int
+) -> None:
+    epoch = planned(documents, "doc-sentences", size)
+    offsets = epoch.batches(budget)
+    assert offsets[0] == 0
+    assert offsets[-1] == len(epoch)
+    for start, stop in pairwise(offsets.tolist()):
+        assert 0 < epoch.lengths[start:stop].sum() <= budget
+        if stop < len(epoch):
+            assert epoch.lengths[start : stop + 1].sum() > budget
+
+
+def test_a_budget_below_the_longest_row() -> None:
+    epoch = planned([[30, 30]], "full-sentences", 32)
+    with pytest.raises(InputError, match="batches of 20 tokens; expected at least the longest row's 32"):
+        epoch.batches(20)
+
+
+def test_lengths_get_their_shares_and_every_document_one() -> None:
+    corpus = Corpus((source([[10] * 4] * 1000),))
+    epoch = plan_epoch(corpus, Packing(lengths=((22, 0.25), (62, 0.75))), seed=0, epoch=0)
+    taken = epoch.take(np.arange(len(epoch)))
+    words = np.array([sum(id > 9 for id in row) for row in rows_of(taken)])
+    long = words[epoch.lengths > 22].sum() / words.sum()
+    assert abs(long - 0.75) < 4 * (0.25 * 0.75 / 1000) ** 0.5
+    assert words.sum() == 40_000
+
+
+def test_rows_are_shuffled_and_epochs_differ() -> None:
+    """Rows of a long document do not come one behind another, and the next epoch has another order."""
+    documents = [[10] * 100, [10] * 100]
+    epochs = [
+        plan_epoch(Corpus((source(documents),)), Packing(lengths=((32, 1.0),)), seed=seed, epoch=epoch)
+        for seed, epoch in ((0, 0), (0, 1), (1, 0), (0, 0))
+    ]
+    first = [[row[1] for row in rows_of(epoch.take(np.arange(len(epoch))))] for epoch in epochs]
+    assert first[0] == first[3]
+    assert len({tuple(each) for each in first}) == 3
+    steps = np.diff(first[0])
+    assert (np.abs(steps) > 60).mean() > 0.5
+
+
+def test_weights_are_passes() -> None:
+    corpus = Corpus((source([[5]] * 40, weight=2.5), source([[5]] * 40, weight=0.5, first=5000)))
+    epoch = plan_epoch(corpus, Packing(), seed=0, epoch=0)
+    ids = epoch.take(np.arange(len(epoch))).input_ids
+    assert ((ids > 9) & (ids < 5000)).sum() == 2.5 * 200
+    assert (ids >= 5000).sum() == 0.5 * 200
+
+
+def test_smoothing_reads_the_smaller_language_more_often() -> None:
+    corpus = Corpus((source([[9]] * 900, language="en"), source([[9]] * 100, language="sw", first=30_000)))
+    epoch = plan_epoch(corpus, Packing(smoothing=0.3), seed=0, epoch=0)
+    ids = epoch.take(np.arange(len(epoch))).input_ids
+    share = (ids >= 30_000).sum() / (ids > 9).sum()
+    assert share == pytest.approx(0.1**0.3 / (0.1**0.3 + 0.9**0.3), abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"form": "sentences"}, "form='sentences'; expected 'full-sentences' or 'doc-sentences' or"),
+        ({"lengths": ()}, r"lengths=\(\); expected pairs"),
+        ({"lengths": ((512, 0.5),)}, "shares that add up to 1"),
+        ({"lengths": ((4, 1.0),)}, "lengths of 8 or more"),
+        ({"lengths": ((512, 1.5), (128, -0.5))}, "pairs"),
+    ],
+)
+def test_settings_that_contradict_themselves(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        Packing(**settings)  # type: ignore[arg-type]
+
+
+def test_rows_that_are_not_there() -> None:
+    epoch = planned([[5, 5]], "full-sentences", 16)
+    with pytest.raises(InputError, match="rows 0 to 1; expected 0 to 0"):
+        epoch.take([0, 1])
+    with pytest.raises(InputError, match="rows -1 to -1"):
+        epoch.take([-1])
+    assert rows_of(epoch.take([])) == []
+
+
+def test_an_empty_corpus_has_no_rows() -> None:
+    for form in FORMS:
+        epoch = planned([], form, 16)
+        assert (len(epoch), len(epoch.batches(100)) - 1) == (0, 0)
+        assert len(epoch.take([]).input_ids) == 0

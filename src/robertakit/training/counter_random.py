@@ -11,6 +11,8 @@ output is by definition a hash of ``seed + n·γ``. Integers only: the same bits
 import numpy as np
 from numpy.typing import NDArray
 
+from robertakit.errors import InputError
+
 __all__ = ["bits", "integers", "key", "permutation", "uniform"]
 
 Key = np.uint64 | NDArray[np.uint64]
@@ -19,14 +21,15 @@ Counters = NDArray[np.integer]
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _30, _27, _31, _11 = (np.uint64(shift) for shift in (30, 27, 31, 11))
+_LOW = np.uint64(0xFFFFFFFF)
 
 
 def key(*parts: int) -> np.uint64:
     """Fold integers, in their order, into a key.
 
     Example:
-        >>> key(1, 2) == key(1, 2), key(1, 2) == key(2, 1), key(1) == key(1, 0)
-        (True, False, False)
+        >>> len({key(1, 2), key(1, 2), key(2, 1), key(1), key(1, 0)})
+        4
     """
     folded = np.zeros(1, np.uint64)
     for part in parts:
@@ -60,7 +63,8 @@ def uniform(key: Key, counters: Counters) -> NDArray[np.float64]:
         >>> uniform(np.uint64(0), np.array([0, 1])).round(3).tolist()
         [0.883, 0.432]
     """
-    return (bits(key, counters) >> _11) * 2.0**-53
+    drawn: NDArray[np.float64] = (bits(key, counters) >> _11) * 2.0**-53
+    return drawn
 
 
 def integers(key: Key, counters: Counters, below: int) -> NDArray[np.int64]:
@@ -80,4 +84,12 @@ def permutation(key: np.uint64, count: int) -> NDArray[np.int64]:
         >>> sorted(permutation(np.uint64(7), 5).tolist())
         [0, 1, 2, 3, 4]
     """
-    return np.argsort(bits(key, np.arange(count)), kind="stable")
+    if count >= 1 << 32:
+        raise InputError(given=f"{count} things to put into an order", expected="fewer than 2**32")
+    # 32 drawn bits and the integer itself in one word: sorting words is many times faster than sorting indices, and
+    # without equals there is one order.
+    words = bits(key, np.arange(count))
+    words &= ~_LOW
+    words |= np.arange(count, dtype=np.uint64)
+    words.sort()
+    return (words & _LOW).astype(np.int64)

@@ -1,8 +1,8 @@
 """Rows of an epoch, as the paper forms them (Liu et al. 2019, section 4.2), planned by offsets alone.
 
-FULL-SENTENCES: full sentences, one after another, while they fit; a row may go on into the next document, with one more
-``</s>`` between them. DOC-SENTENCES: the same, but a row ends where its document ends. SEGMENT-PAIR: two segments joined
-by ``</s></s>``, the second one from another document in half of the rows (`segment_pairs.py`).
+FULL-SENTENCES: full sentences, one after another, while they fit; a row may go on into the next document, with one
+more ``</s>`` between them. DOC-SENTENCES: the same, but a row ends where its document ends. SEGMENT-PAIR: two segments
+joined by ``</s></s>``, the second one from another document in half of the rows (`segment_pairs.py`).
 
 A row is a list of spans: stretches of one source's tokens. The plan of an epoch holds where spans begin and how long
 they are; a token is copied when its row is taken.

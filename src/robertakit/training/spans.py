@@ -42,6 +42,7 @@ class Pieces:
 
     @classmethod
     def none(cls) -> "Pieces":
+        """Return no pieces."""
         nothing = np.zeros(0, np.int64)
         return cls(nothing, nothing, nothing, nothing)
 
