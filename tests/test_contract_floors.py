@@ -26,6 +26,7 @@ FLOORS = {
     "hub": 1,
     "publishing": 1,
     "logging": 1,
+    "memory": 1,
     "configuration": 2,
     "fairseq_settings": 2,
     "field_values": 2,
@@ -96,7 +97,7 @@ FORBIDDEN = {
 }
 # Whose code may name a framework; all others get it from `errors.require` at the moment of use, or not at all.
 FRAMEWORKS = {
-    "torch": {"torch"},
+    "torch": {"torch", "training"},
     "accelerate": {"torch"},  # models on several devices
     "tensorflow": {"tensorflow"},
     "keras": {"tensorflow"},

@@ -11,6 +11,7 @@ from robertakit.configuration import PretrainedConfig
 from robertakit.errors import CorruptFile, TensorMismatch, listed
 from robertakit.files import SAVE_ID, Location, locate, read_json
 from robertakit.logging import get_logger
+from robertakit.memory import keep_freed_memory
 
 __all__ = ["Weights", "fit_weights", "load_weights", "open_saved", "stored_weights"]
 
@@ -133,6 +134,7 @@ def fit_weights(
     Raises:
         TensorMismatch: missing, unexpected and misshapen tensors, all in one sentence.
     """
+    keep_freed_memory()
     comparison = compare(table, stored, unwrap=not strict, prefix=prefix)
     comparison.pardon(*pardoned)
     what = f"the checkpoint in {place} does not fit {model}"

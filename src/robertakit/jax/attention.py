@@ -79,13 +79,13 @@ class FlaxRobertaSelfAttention(nn.Module):
             key, value = self._own(hidden_states, cache_index)
         else:
             key, value = self._cross(encoder_states, cache_index)
-        scores = wide(jnp.einsum("blhd,bkhd->bhlk", query, key))
+        scale = self.attention_head_size**-0.5  # on the queries: scores are the larger array
+        scores = wide(jnp.einsum("blhd,bkhd->bhlk", query * scale, key))
         if self.relative:
             with_keys = self.config.position_embedding_type == "relative_key_query"
             table = self.distance_embedding(jnp.arange(self.distances))
             first = 0 if cache_index is None else cache_index
-            scores = scores + relative_scores(query, key, table, with_keys, first)
-        scores = scores * self.attention_head_size**-0.5
+            scores = scores + relative_scores(query, key, table, with_keys, first) * scale
         if bias is not None:
             scores = scores + bias
         probabilities = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
