@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from robertakit.tensorflow import *  # noqa: F403
     from robertakit.tokenizers import *  # noqa: F403
     from robertakit.torch import *  # noqa: F403
+    from robertakit.training.collators import *  # noqa: F403
 
 __version__ = "0.1.0"
 
@@ -116,6 +117,13 @@ _HOMES = {
         "XLMRobertaTokenizer",
         "XLMRobertaTokenizerFast",
     ),
+    "robertakit.training.collators": (
+        "DataCollatorForLanguageModeling",
+        "DataCollatorForWholeWordMask",
+        "DataCollatorWithPadding",
+        "DefaultDataCollator",
+        "default_data_collator",
+    ),
 }
 #: The same for names that need an extra.
 _OPTIONAL = {
@@ -205,6 +213,7 @@ _SUBMODULES = (
     "tensorflow",
     "tokenizers",
     "torch",
+    "training",
 )
 __getattr__, __dir__, __all__ = lazily(__name__, _HOMES, _SUBMODULES, _OPTIONAL)
 if Aliases not in sys.meta_path:

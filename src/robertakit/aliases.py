@@ -67,6 +67,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "activations_tf": ("robertakit.tensorflow.activations",),
     "cache_utils": ("robertakit.torch",),
     "configuration_utils": ("robertakit.configuration",),
+    "data": ("robertakit.training.collators",),
+    "data.data_collator": ("robertakit.training.collators",),
     "file_utils": _GENERAL,
     "modeling_flax_outputs": ("robertakit.outputs",),
     "modeling_flax_utils": ("robertakit.jax.pretrained",),

@@ -63,7 +63,8 @@ def uniform(key: Key, counters: Counters) -> NDArray[np.float64]:
         >>> uniform(np.uint64(0), np.array([0, 1])).round(3).tolist()
         [0.883, 0.432]
     """
-    drawn: NDArray[np.float64] = (bits(key, counters) >> _11) * 2.0**-53
+    drawn = (bits(key, counters) >> _11).astype(np.float64)
+    drawn *= 2.0**-53
     return drawn
 
 

@@ -7,6 +7,7 @@ draws are a function of (seed, epoch, sequence index, position): the batch, the 
 Shape letters: T tokens of packed rows, S rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from robertakit.training.packing import Rows
     from robertakit.training.shards import SpecialIds
 
-__all__ = ["IGNORED", "Masking", "draw_masks", "mask_units"]
+__all__ = ["IGNORED", "Masking", "draw_masks", "is_special", "mask_units"]
 
 Ints = NDArray[np.int64]
 
@@ -93,7 +94,16 @@ def draw_masks(
     """
     units = np.where(is_special(rows.input_ids, special.all), -1, rows.word_ids)
     row_keys = counter_random.bits(counter_random.key(seed, _MASKS, epoch), rows.sequence_indices)
-    return mask_units(rows.input_ids, units, rows.cumulative_lengths, row_keys, masking, vocab_size, special)
+    return mask_units(
+        rows.input_ids,
+        units,
+        rows.cumulative_lengths,
+        row_keys,
+        masking,
+        vocab_size,
+        special.mask,
+        special.all,
+    )
 
 
 def mask_units(
@@ -103,7 +113,8 @@ def mask_units(
     row_keys: NDArray[np.uint64],
     masking: Masking,
     vocab_size: int,
-    special: "SpecialIds",
+    mask_id: int,
+    special: Sequence[int],
 ) -> tuple[Ints, Ints]:
     """Choose and hide, given a key for each row and what may be chosen.
 
@@ -114,7 +125,8 @@ def mask_units(
         row_keys: (S,).
         masking: rate, split, whole words.
         vocab_size: V.
-        special: special ids.
+        mask_id: id of ``<mask>``.
+        special: ids that no random word is.
 
     Returns:
         inputs (T,), labels (T,).
@@ -137,13 +149,13 @@ def mask_units(
     labels[picked] = inputs[picked]
     fate = counter_random.uniform(keys, within + _FATE)
     hidden, random, _ = masking.split
-    inputs[picked[fate < hidden]] = special.mask
+    inputs[picked[fate < hidden]] = mask_id
     swapped = (fate >= hidden) & (fate < hidden + random)
-    inputs[picked[swapped]] = _random_words(keys[swapped], within[swapped], vocab_size, special.all)
+    inputs[picked[swapped]] = _random_words(keys[swapped], within[swapped], vocab_size, special)
     return inputs, labels
 
 
-def is_special(input_ids: Ints, special: tuple[int, ...]) -> NDArray[np.bool_]:
+def is_special(input_ids: Ints, special: Sequence[int]) -> NDArray[np.bool_]:
     """Return where ids are special, (T,)."""
     found = np.zeros(len(input_ids), np.bool_)
     for each in special:  # a handful: faster than a sorted search
@@ -185,9 +197,7 @@ def _smallest(row: Ints, position: Ints, row_keys: NDArray[np.uint64], rate: flo
     return chosen
 
 
-def _random_words(
-    keys: NDArray[np.uint64], position: Ints, vocab_size: int, special: tuple[int, ...]
-) -> Ints:
+def _random_words(keys: NDArray[np.uint64], position: Ints, vocab_size: int, special: Sequence[int]) -> Ints:
     """Draw ids below ``vocab_size`` that are not special, all alike."""
     barred = np.unique([each for each in special if 0 <= each < vocab_size])
     if len(barred) == vocab_size:
