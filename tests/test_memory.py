@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
+# Ten blocks, as a layer has some results; NumPy asks huge pages for those of 4 MiB and more.
 FAULTS = """
 import resource
 import numpy as np
@@ -17,7 +18,7 @@ from robertakit.memory import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):
-        blocks = [np.ones(3 * 2**20, np.uint8) for _ in range(10)]  # as a layer has some results; larger ones get huge pages
+        blocks = [np.ones(3 * 2**20, np.uint8) for _ in range(10)]
         del blocks
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 

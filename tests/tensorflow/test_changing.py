@@ -95,6 +95,19 @@ def test_what_scores_the_vocabulary() -> None:
     assert apart.get_output_embeddings() is apart.lm_head.decoder
     assert make("TFRobertaModel").get_output_embeddings() is None
     assert make("TFRobertaModel").get_bias() is None
+    values = np.random.default_rng(0).standard_normal((29, 16)).astype(np.float32)
+    tied.set_output_embeddings(values)
+    np.testing.assert_array_equal(tied.get_input_embeddings().embeddings.numpy(), values)
+    apart.set_output_embeddings(tied.get_input_embeddings())
+    np.testing.assert_array_equal(apart.lm_head.decoder.kernel.numpy(), values.T)
+    assert not np.array_equal(apart.get_input_embeddings().embeddings.numpy(), values)
+    other = make(tie_word_embeddings=False)
+    other.set_output_embeddings(apart.lm_head.decoder)
+    np.testing.assert_array_equal(other.lm_head.decoder.kernel.numpy(), values.T)
+    with pytest.raises(BadShape, match=r"\(29, 16\)"):
+        tied.set_output_embeddings(values[:28])
+    with pytest.raises(ArgumentError, match="a language model"):
+        make("TFRobertaModel").set_output_embeddings(values)
     tied.set_bias({"lm_head.bias": np.ones(29)})
     assert tied.get_bias()["lm_head.bias"].numpy().tolist() == [1] * 29
     with pytest.raises(BadShape):

@@ -6,6 +6,7 @@ from typing import ClassVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 
@@ -14,6 +15,7 @@ from robertakit.errors import ArgumentError
 from robertakit.jax.contents import Contents, Params, plain
 from robertakit.jax.resizing import pruned_params, resized_params
 from robertakit.jax.values import cast as cast_array
+from robertakit.jax.values import dtype_named
 from robertakit.resizing import heads_to_prune as heads_that_go
 from robertakit.resizing import vocabulary_size
 
@@ -27,6 +29,7 @@ class Changeable:
     head: ClassVar[str]
     config: PretrainedConfig
     seed: int
+    dtype: np.dtype[np.generic]
     params: Params
     _module: nn.Module
     _params: Params | None
@@ -41,6 +44,11 @@ class Changeable:
         """Be a model of another configuration from now on."""
         self.config, self.contents = config, contents
         self._module = self._module.clone(config=copy.deepcopy(config))
+
+    def _compute_in(self, dtype: DTypeLike) -> None:
+        """Compute in another dtype from now on."""
+        self.dtype = dtype_named(dtype)
+        self._module = self._module.clone(dtype=self.dtype)
 
     # The dtype of parameters --------------------------------------------------------------------------------
 

@@ -147,10 +147,6 @@ class Loadable(Changeable):
         ]
         return cast(Self, (model, *others) if others else model)
 
-    def _compute_in(self, dtype: DTypeLike) -> None:
-        """Compute in another dtype from now on."""
-        raise NotImplementedError
-
 
 def module_keywords(module_class: type[nn.Module]) -> set[str]:
     """Return what a module has beside what every module of ours has: `add_pooling_layer`."""

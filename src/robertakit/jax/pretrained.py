@@ -149,10 +149,6 @@ class FlaxPreTrainedModel(Answering, PushToHub):
         new = initial_params(self.contents, self.config, rng, parameter_dtype(self.dtype))
         return new if params is None else self.contents.checked(filled(params, new), type(self).__name__)
 
-    def _compute_in(self, dtype: DTypeLike) -> None:
-        self.dtype = dtype_named(dtype)
-        self._module = self._module.clone(dtype=self.dtype)
-
     # Files --------------------------------------------------------------------------------------------------
 
     def save_pretrained(

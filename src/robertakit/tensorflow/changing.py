@@ -76,6 +76,32 @@ class Changeable(Trainable, Servable):
             return None
         return cast(keras.Layer, getattr(head, "decoder", None) or self.get_input_embeddings())
 
+    def set_output_embeddings(self, value: object) -> None:
+        """Give what scores the vocabulary other values; tied word embeddings have them, too.
+
+        Args:
+            value: an array (V, W), one row a word; or a layer that holds one, a dense layer's kernel (W, V) included.
+
+        Raises:
+            ArgumentError: the model scores no vocabulary.
+            BadShape: not one row of the model's width a word (`resize_token_embeddings` changes their number).
+        """
+        decoder = self.get_output_embeddings()
+        if decoder is None:
+            raise ArgumentError(
+                given=f"output embeddings for {type(self).__name__}", expected="a language model"
+            )
+        kernel = getattr(value, "kernel", None)
+        held = getattr(value, "embeddings", value)
+        array = np.asarray(held) if kernel is None else np.asarray(kernel).T
+        shape = (self.config.vocab_size, self.config.hidden_size)
+        if array.shape != shape:
+            raise BadShape(given=f"output embeddings of shape {array.shape}", expected=f"{shape}")
+        if isinstance(decoder, keras.layers.Embedding):
+            decoder.embeddings.assign(tf.cast(array, self.dtype))
+        else:
+            decoder.kernel.assign(tf.cast(array.T, self.dtype))
+
     def get_lm_head(self) -> keras.Layer | None:
         """The layer that scores the vocabulary; None for a model without."""
         return getattr(self, "lm_head", None)
