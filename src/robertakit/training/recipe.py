@@ -42,6 +42,8 @@ __all__ = [
 
 #: Fields of a configuration that the tokenizer decides.
 _OF_THE_TOKENIZER = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")
+#: Fields of a configuration that may be other ones where training goes on.
+_DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 _SMALLEST_VOCABULARY = {"byte-level-bpe": 261, "unigram": 8}
 
 
@@ -63,18 +65,18 @@ def read_recipe(path: str | os.PathLike[str], overrides: Sequence[str] = (), *, 
         >>> folder = Path(mkdtemp())
         >>> _ = (folder / "a.txt").write_text("Some text.")
         >>> _ = (folder / "recipe.toml").write_text(
-        ...     'tokenizer = { train = "byte-level-bpe", vocabulary = 300 }\\n'
-        ...     'training = { steps = 10, batch_sequences = 8, learning_rate = 1e-3, warm_up = 2 }\\n'
+        ...     'tokenizer = { train = "byte-level-bpe", vocabulary = 300 }\n'
+        ...     'training = { steps = 10, batch_sequences = 8, learning_rate = 1e-3, warm_up = 2 }\n'
         ...     f'sources = [{{ files = "{folder.as_posix()}/*.txt" }}]'
         ... )
         >>> read_recipe(folder / "recipe.toml", ["training.steps=20"]).training.steps
         20
-        >>> read_recipe(folder / "recipe.toml", ["training.setps=20", "masking.rate=15"])
-        Traceback (most recent call last):
-            ...
-        robertakit.errors.RecipeError: the recipe '...recipe.toml' has 2 problems:
+        >>> try:
+        ...     read_recipe(folder / "recipe.toml", ["training.setps=20", "masking.rate=15"])
+        ... except RecipeError as error:
+        ...     print(str(error).partition("\n")[2])
         - masking.rate is 15; expected a number above 0 and below 1
-        - training.setps is unknown; did you mean 'steps'?.
+        - training.setps is unknown; did you mean 'steps'?
     """
     tables = _load(Path(path))
     problems: list[str] = []
@@ -207,7 +209,8 @@ def _of_tokenizer(recipe: Recipe) -> list[str]:
 def _of_model(recipe: Recipe) -> list[str]:
     model = recipe.model
     if model.origin is not None:
-        odd = [*model.fields, *(["family"] if model.family != "roberta" else [])]
+        odd = [key for key in model.fields if key not in _DROPOUT]
+        odd += ["family"] if model.family != "roberta" else []
         return [
             f"model.{key} stands beside model.from, whose configuration is used; leave it out" for key in odd
         ]

@@ -88,7 +88,7 @@ class SourceFiles:
 
     files: tuple[str, ...] = setting(many(text, 1))
     name: str | None = setting(optional(text), None)
-    format: str = setting(choice("auto", "text", "json-lines", "parquet"), "auto")
+    format: str = setting(choice("auto", "text", "lines", "files", "json-lines", "parquet"), "auto")
     field: str = setting(text, "text")
     weight: float = setting(number(above=0), 1.0)
     language: str | None = setting(optional(text), None)
@@ -111,7 +111,7 @@ class HeldOut:
 
     share: float = setting(number(0, below=1), 0.0)
     files: tuple[str, ...] = setting(many(text), ())
-    format: str = setting(choice("auto", "text", "json-lines", "parquet"), "auto")
+    format: str = setting(choice("auto", "text", "lines", "files", "json-lines", "parquet"), "auto")
     field: str = setting(text, "text")
     rows: int = setting(whole(1), 512, decides=False)
     prompts: tuple[str, ...] = setting(many(text), (), decides=False)
@@ -125,7 +125,8 @@ class Model:
         origin: (``from`` in the file) checkpoint to go on from: folder, or name on the Hub.
         family: "roberta" or "xlm-roberta": the kind of a new model.
         extend_vocabulary: pieces to train on the sources and to add to the vocabulary of the checkpoint.
-        fields: all other keys are fields of the configuration; those left out are as in the family's base size.
+        fields: all other keys are fields of the configuration; those left out are as in the family's base size. Beside
+            ``from`` only ``hidden_dropout_prob`` and ``attention_probs_dropout_prob`` may stand.
     """
 
     origin: str | None = setting(optional(text), None, key="from")
