@@ -309,11 +309,12 @@ class Loop:
         self.progress = Progress.restored(stored.get("progress"))
         self.progress.stopped = None
         self.logs.cut(self.progress.log_lines, self.progress.step)
+        self._write("save")  # cut with the rest, where a kill did not come before it
         self._watch = LossWatch(
             self.settings.spike_deviations, self.settings.spike_window, self.progress.losses
         )
         self._updates.load_scale(self.progress.scaler)
-        self._meter.reset()
+        self._meter.reset(self.progress.unlogged)
         self._refused, self._applied = [], None
         self._stored = self._judged = self.progress.step
         return True
@@ -338,8 +339,9 @@ class Loop:
             progress.refused += 1
             self._restore("weights or moments are no longer finite")
             return
-        progress.losses, progress.scaler = list(self._watch.losses), self._updates.scale()
-        progress.log_lines = self.logs.lines + 1  # with the one that says that it was stored
+        progress.losses, progress.unlogged = list(self._watch.losses), list(self._meter.losses)
+        progress.scaler = self._updates.scale()
+        progress.log_lines = self.logs.lines
         self.logs.sync()
         content = {
             "settings": self.settings.stored(), "identity": self.identity, "progress": progress.stored(),

@@ -1,9 +1,10 @@
 """How far a run is: what a checkpoint stores of it, how fast it goes, and the line on the terminal."""
 
 import dataclasses
+import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TextIO
@@ -28,6 +29,7 @@ class Progress:
         best: lowest held-out loss so far.
         best_step: where it was.
         losses: the last losses, which the next ones are judged by.
+        unlogged: those since the last line of the log, which gives their mean.
         scaler: state of the loss's scale in fp16.
         log_lines: lines of the log that belong to this state.
         stopped: why the run ended before its time, or None.
@@ -43,6 +45,7 @@ class Progress:
     best: float | None = None
     best_step: int | None = None
     losses: list[float] = field(default_factory=list)
+    unlogged: list[float] = field(default_factory=list)
     scaler: dict[str, float] = field(default_factory=dict)
     log_lines: int = 0
     stopped: str | None = None
@@ -85,6 +88,9 @@ class Meter:
         flops_per_token: operations that one token needs, forward and backward.
         peak: operations a second of all devices together, None where that is not known.
 
+    Attributes:
+        losses: those since the last line of the log.
+
     Example:
         >>> meter = Meter(flops_per_token=6e6, peak=1e12)
         >>> meter.add(tokens=100_000, seconds=2.0, loss=3.0)
@@ -96,25 +102,27 @@ class Meter:
         self._flops, self._peak = flops_per_token, peak
         self.reset()
 
-    def reset(self) -> None:
-        """Begin anew, behind a line of the log."""
-        self._tokens, self._seconds, self._loss, self._count = 0, 0.0, 0.0, 0
+    def reset(self, losses: Sequence[float] = ()) -> None:
+        """Begin anew behind a line of the log, with the losses since then of a run that goes on."""
+        self.losses = list(losses)
+        self._tokens, self._seconds = 0, 0.0
 
     def add(self, tokens: int, seconds: float, loss: float) -> None:
         """Count a step: its real tokens on all processes, the time that it took, the mean loss of its targets."""
         self._tokens += tokens
         self._seconds += seconds
-        self._loss += loss
-        self._count += 1
+        self.losses.append(loss)
 
     def figures(self) -> dict[str, float]:
-        """Return mean loss of the steps, tokens a second, and MFU where the peak is known; {} before the first."""
-        if not self._count:
-            return {}
-        rate = self._tokens / max(self._seconds, 1e-9)
-        figures = {"loss": self._loss / self._count, "tokens_per_second": rate}
-        if self._peak:
-            figures["mfu"] = rate * self._flops / self._peak
+        """Return mean loss, tokens a second, and MFU where the peak is known; those that there are steps for."""
+        figures: dict[str, float] = {}
+        if self.losses:
+            figures["loss"] = math.fsum(self.losses) / len(self.losses)
+        if self._seconds:
+            rate = self._tokens / self._seconds
+            figures["tokens_per_second"] = rate
+            if self._peak:
+                figures["mfu"] = rate * self._flops / self._peak
         return figures
 
 
@@ -163,7 +171,9 @@ class ProgressLine:
         self._told = time.monotonic()
         parts = [f"step {step:,}" if self._by_clock else f"step {step:,}/{self._total:,.0f}"]
         if "loss" in figures:
-            parts += [f"loss {figures['loss']:.3f}", f"{_short(figures['tokens_per_second'])} tokens/s"]
+            parts.append(f"loss {figures['loss']:.3f}")
+        if "tokens_per_second" in figures:
+            parts.append(f"{_short(figures['tokens_per_second'])} tokens/s")
         if "mfu" in figures:
             parts.append(f"MFU {100 * figures['mfu']:.1f} %")
         if done > 0:
