@@ -37,7 +37,12 @@ class RobertaLMHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., W) to logits (..., V)."""
-        return linear(self.decoder, self.layer_norm(F.gelu(linear(self.dense, features))))
+        return linear(self.decoder, self.transform(features))
+
+    def transform(self, features: Tensor) -> Tensor:
+        """(..., W) to what the decoder compares with each word, (..., W)."""
+        compared: Tensor = self.layer_norm(F.gelu(linear(self.dense, features)))
+        return compared
 
 
 class _LanguageModel(RobertaPreTrainedModel):
