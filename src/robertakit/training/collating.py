@@ -80,6 +80,10 @@ def padded_columns(
     lengths = {len(row["input_ids"]) for row in rows}
     if tokenizer.pad_token_id is None and (len(lengths) > 1 or max(lengths) % (multiple or 1)):
         raise TokenizerError(given="rows to pad and no pad_token", hint="set tokenizer.pad_token")
+    if tokenizer.pad_token_id is None:
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        columns.setdefault("attention_mask", [[1] * len(row["input_ids"]) for row in rows])
+        return {name: stacked(column, "np") for name, column in columns.items()}
     return dict(tokenizer.pad(rows, pad_to_multiple_of=multiple, return_tensors="np"))
 
 

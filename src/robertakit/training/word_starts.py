@@ -54,6 +54,8 @@ class WordStarts:
         # Byte-level BPE has no piece with unigram's mark, while unigram may have byte-level BPE's: a Maltese letter.
         marks = np.array([piece.startswith(WORD_MARK) for piece in self._pieces], np.bool_) & ~self._own
         self._marks = marks if marks.any() else None
+        if self._marks is not None and tokenizer.unk_token_id is not None:
+            self._own[tokenizer.unk_token_id] = False  # unigram's stand-in for characters inside of words
         if self._marks is None and SPACE not in vocabulary:
             raise InputError(
                 given=f"{type(tokenizer).__name__} whose vocabulary marks no words",
