@@ -189,7 +189,11 @@ class Checkpoints:
     def _begin(self, draft: Path) -> None:
         """Make the folder of a save, and remove what saves left that were cut off."""
         if self._place.first:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            made = [path for path in (self._folder, *self._folder.parents) if not path.exists()]
+            if made:
+                self._folder.mkdir(parents=True)
+            for path in made:
+                sync_folder(path.parent)
             for path in list(self._folder.iterdir()):
                 if path.name.startswith(".") and path.name.endswith((_DRAFT, _DISCARDED)):
                     shutil.rmtree(path)
@@ -266,7 +270,7 @@ class Checkpoints:
             raise CorruptFile(given=f"'{one.path / _MANIFEST}' is no manifest of step {one.number}")
         there = {path.name for path in one.path.iterdir()}
         named = {_MANIFEST, *files}
-        if there != named or not all(map(is_plain_name, files)) or _PROGRESS not in files:
+        if there != named or not all(map(_is_ours, files)) or _PROGRESS not in files:
             raise CorruptFile(
                 given=f"'{one.path}' lacks {listed(named - there) or 'nothing'} and has "
                 f"{listed(there - named) or 'nothing'} besides",
@@ -301,6 +305,10 @@ class Checkpoints:
             if isinstance(given, Exception):
                 raise given
         return [given[0] for given in answers if isinstance(given, tuple)]
+
+
+def _is_ours(name: str) -> bool:
+    return is_plain_name(name) and (name == _PROGRESS or name.endswith(".safetensors"))
 
 
 def _written(progress: Mapping[str, object]) -> bytes:
