@@ -12,14 +12,14 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 
 from robertakit.architecture import IGNORED_LABEL
 from robertakit.errors import ArgumentError, BadShape, InputError
 from robertakit.torch.linear import plain_product
 from robertakit.torch.packing import makes_graph
 
-__all__ = ["Scored", "linear_cross_entropy", "score_labels"]
+__all__ = ["Scored", "label_ranks", "linear_cross_entropy", "score_labels"]
 
 #: Scores in one chunk (a quarter of a gigabyte), on accelerators more, which need more rows to be busy.
 _MOST_SCORES, _MOST_SCORES_OF_ACCELERATORS = 1 << 26, 1 << 28
@@ -66,7 +66,7 @@ def linear_cross_entropy(
     Raises:
         BadShape: tensors that do not fit each other.
         InputError: a label outside the vocabulary (on an accelerator PyTorch's own assertion).
-        ArgumentError: a chunk below 1.
+        ArgumentError: a chunk below 1; in the backward pass, a second one, or one that keeps a graph.
 
     Example:
         >>> rows, weight = torch.zeros(3, 2, requires_grad=True), torch.ones(4, 2)
@@ -77,9 +77,13 @@ def linear_cross_entropy(
     chunk = _checked(rows, weight, bias, labels, chunk)
     dtype = _product_dtype(rows)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (rows, weight, bias)):
-        return cast(Callable[..., Tensor], _LinearCrossEntropy.apply)(rows, weight, bias, labels, chunk, dtype)
+        return cast(Callable[..., Tensor], _LinearCrossEntropy.apply)(
+            rows, weight, bias, labels, chunk, dtype
+        )
     wanted = (False, False, False)
-    losses: Tensor = torch.ops.robertakit.linear_cross_entropy(rows, weight, bias, labels, chunk, dtype, *wanted)[0]
+    losses: Tensor = torch.ops.robertakit.linear_cross_entropy(
+        rows, weight, bias, labels, chunk, dtype, *wanted
+    )[0]
     return losses.sum()
 
 
@@ -99,19 +103,32 @@ def score_labels(
     chunk = _checked(rows, weight, bias, labels, chunk)
     dtype = _product_dtype(rows)
     losses, ranks = [], []
-    given, words, vocabulary = rows.to(dtype), weight.to(dtype), len(weight)
-    buffer = given.new_empty(min(chunk, len(rows)), vocabulary, dtype=_wide(rows.dtype))
+    given, words = rows.to(dtype), weight.to(dtype)
+    buffer = given.new_empty(min(chunk, len(rows)), len(weight), dtype=_wide(rows.dtype))
     with torch.autocast(rows.device.type, enabled=False):
         for some, wanted in zip(given.split(chunk), labels.split(chunk), strict=True):
             logs = _log_probabilities(some, words, bias, buffer[: len(some)])
             counted = wanted.ne(IGNORED_LABEL)
             at = wanted.where(counted, 0)[:, None]
-            own = logs.gather(1, at)
-            earlier = torch.arange(vocabulary, device=logs.device) < at
-            better = (logs > own).sum(1) + (logs.eq(own) & earlier).sum(1)
-            losses.append(own[:, 0].neg().where(counted, 0))
-            ranks.append(better.where(counted, vocabulary))
+            losses.append(logs.gather(1, at)[:, 0].neg().where(counted, 0))
+            ranks.append(label_ranks(logs, at[:, 0]).where(counted, len(weight)))
     return Scored(torch.cat(losses), torch.cat(ranks))
+
+
+def label_ranks(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return how many words score better than each row's label, (R,); of equal ones, those before it.
+
+    Args:
+        scores: (R, V).
+        labels: (R,) integers from 0 to V - 1.
+
+    Example:
+        >>> label_ranks(torch.tensor([[2.0, 1.0, 2.0]] * 3), torch.tensor([0, 1, 2])).tolist()
+        [0, 2, 1]
+    """
+    own = scores.gather(1, labels[:, None])
+    earlier = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
+    return (scores > own).sum(1) + (scores.eq(own) & earlier).sum(1)
 
 
 def _checked(rows: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, chunk: int | None) -> int:
@@ -206,21 +223,26 @@ def _forward(
             if not (of_rows or of_weight or of_bias):
                 continue
             # The slope of a row's loss: its probabilities, less one at the label.
-            slope = logs.exp_().scatter_add_(1, at, logs.new_full((), -1).expand_as(at))
-            slope *= counted[:, None]
+            slope, which = logs.exp_(), (torch.arange(len(at), device=at.device), at[:, 0])
+            slope.index_put_(which, slope[which] - 1)
             if of_bias:
-                for_bias += slope.sum(0)
+                for_bias += counted.to(slope.dtype) @ slope
             if of_rows or of_weight:
                 into = (for_rows[part] if of_rows else None, for_weight if of_weight else None)
-                _add_products(slope, given[part], words, *into)
+                _add_products(slope, given[part], words, counted[:, None], *into)
     return losses, for_rows, for_weight, for_bias
 
 
 def _add_products(
-    slope: Tensor, rows: Tensor, weight: Tensor, for_rows: Tensor | None, for_weight: Tensor | None
+    slope: Tensor,
+    rows: Tensor,
+    weight: Tensor,
+    counted: Tensor,
+    for_rows: Tensor | None,
+    for_weight: Tensor | None,
 ) -> None:
-    """Add `slope @ weight` to (C, W) and `slope.T @ rows` to (V, W)."""
-    turned, magnified = rows.t(), _MAGNIFIED if rows.dtype == torch.float16 else 1.0
+    """Add `slope @ weight` to (C, W) and `slope.T @ rows` to (V, W), of the rows that are `counted` (C, 1)."""
+    turned, magnified = (rows * counted).t(), _MAGNIFIED if rows.dtype == torch.float16 else 1.0
     for tile in _tiles(len(weight), rows.device):
         narrow = slope[:, tile]
         if magnified != 1:
@@ -230,6 +252,8 @@ def _add_products(
             for_rows.add_(_wide_product(narrow, weight[tile].t()), alpha=1 / magnified)
         if for_weight is not None:
             for_weight[tile].add_(_wide_product(narrow.t(), turned), alpha=1 / magnified)
+    if for_rows is not None:
+        for_rows *= counted
 
 
 def _empty(
@@ -297,8 +321,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled() and not makes_graph():  # create_graph=True
+            raise ArgumentError(
+                given="a derivative of the gradient of linear_cross_entropy",
+                expected="its gradient alone",
+                hint="take torch.nn.functional.cross_entropy of the scores",
+            )
         context, (arriving,) = cast(_Context, ctx), grads
         # In place: the weight's gradient is as large as the weight, and a copy would be all that is gained.
         found = [
@@ -316,5 +345,7 @@ def _unused(context: _Context) -> tuple[Tensor, ...]:
         return context.saved_tensors
     except RuntimeError as error:
         raise ArgumentError(
-            given="a second backward through linear_cross_entropy", expected="one", hint="compute the loss again"
+            given="a second backward through linear_cross_entropy",
+            expected="one",
+            hint="compute the loss again",
         ) from error
