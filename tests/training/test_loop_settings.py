@@ -62,7 +62,9 @@ def test_stored_settings_equal_what_json_gives_back() -> None:
 
 def test_what_changes_the_weights_is_named_with_both_values() -> None:
     before, now = LoopSettings(steps=5).stored(), LoopSettings(steps=6, seed=3, log_every=1).stored()
-    with pytest.raises(TrainingError, match=r"seed was 1 and is 3; steps was 5 and is 6; set them back") as caught:
+    with pytest.raises(
+        TrainingError, match=r"seed was 1 and is 3; steps was 5 and is 6; set them back"
+    ) as caught:
         check_unchanged(before, now)
     assert "log_every" not in str(caught.value)
 
@@ -70,7 +72,7 @@ def test_what_changes_the_weights_is_named_with_both_values() -> None:
 def test_what_came_or_went_is_a_change() -> None:
     with pytest.raises(TrainingError, match="corpus was 'a' and is None"):
         check_unchanged({"corpus": "a"}, {})
-    with pytest.raises(TrainingError, match="alpha was None and is 0.3"):
+    with pytest.raises(TrainingError, match=r"alpha was None and is 0\.3"):
         check_unchanged({}, {"alpha": 0.3})
 
 

@@ -1,6 +1,8 @@
 """A run that takes a second: a model of the family with dropout, batches in memory, some of them bad on purpose."""
 
+import copy
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +78,7 @@ class ToyTask:
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         assert not model.training
         assert not torch.is_grad_enabled()
-        micros = self.micro_batches(10**6, 0, 0, 1)
+        micros = ToyTask.micro_batches(self, 10**6, 0, 0, 1)
         return {"loss": sum(float(model(micro)) for micro in micros) / sum(m.targets for m in micros)}
 
     def flops_per_token(self) -> float:
@@ -121,12 +123,21 @@ SETTINGS = LoopSettings(
 )  # fmt: skip
 
 
-def a_loop(folder: Path, task: ToyTask | None = None, *, parallel: str = "auto", **changed: object) -> Loop:
-    """A loop in a folder, with `SETTINGS` but for those given."""
+def a_loop(
+    folder: Path,
+    task: ToyTask | None = None,
+    *,
+    parallel: str = "auto",
+    dropout: float = 0.1,
+    checkpoints: "Kept | None" = None,
+    **changed: object,
+) -> Loop:
+    """A loop in a folder, with `SETTINGS` but for those given; its checkpoints are on the disk unless given, too."""
     settings = dataclasses.replace(SETTINGS, **changed)
     place = Place.here(parallel, device="cpu")
     return Loop(
-        task or ToyTask(ACCIDENTS), ToyStep(), settings, place, Checkpoints(folder / "checkpoints", place, 2),
+        task or ToyTask(ACCIDENTS), ToyStep(dropout), settings, place,
+        checkpoints or Checkpoints(folder / "checkpoints", place, settings.keep),
         RunLog(folder, writes=place.first), identity={"corpus": "toy"}, shown=False,
     )  # fmt: skip
 
@@ -148,3 +159,32 @@ def curve(folder: Path) -> list[dict[str, object]]:
         for row in read_log(folder / LOG)
         if row["event"] != "start"
     ]
+
+
+class Kept:
+    """Checkpoints in memory, for tests that are about something else than the disk: each is bit for bit what it was.
+
+    Progress goes through JSON, as it does on its way to a disk.
+    """
+
+    def __init__(self, keep: int = 2) -> None:
+        self.keep = keep
+        self.states: dict[int, tuple[object, object, str]] = {}
+
+    def numbers(self) -> list[int]:
+        return list(self.states)
+
+    def save(self, number: int, step: nn.Module, optimiser: torch.optim.Optimizer, progress: object) -> None:
+        state = copy.deepcopy((step.state_dict(), optimiser.state_dict()))
+        self.states.pop(number, None)
+        self.states[number] = (*state, json.dumps(progress, allow_nan=False))
+        for old in list(self.states)[: -self.keep]:
+            del self.states[old]
+
+    def load(self, step: nn.Module, optimiser: torch.optim.Optimizer) -> object:
+        if not self.states:
+            return None
+        weights, moments, progress = copy.deepcopy(self.states[next(reversed(self.states))])
+        step.load_state_dict(weights)
+        optimiser.load_state_dict(moments)
+        return json.loads(progress)

@@ -160,7 +160,7 @@ def read_log(path: str | os.PathLike[str]) -> list[dict[str, object]]:
     rows = [row for row, _ in _complete_lines(path)]
     if any(not row for row in rows[:-1]):
         raise TrainingError(given=f"'{path}' has a line that is no JSON object", hint="take it out")
-    return [row for row in rows if row]
+    return [dict(row) for row in rows if row]
 
 
 def _complete_lines(path: Path) -> Iterator[tuple[Mapping[str, object], int]]:

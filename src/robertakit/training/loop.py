@@ -1,5 +1,6 @@
 """The training loop: a task, a step module and a place in, trained weights and a log out; it knows no masked LM."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
@@ -138,8 +139,8 @@ class Loop:
         self._refused: list[Position] = []  # in a row
         self._applied: Position | None = None
         self._started = time.monotonic()
-        self._stored: int | None = None
-        self._judged: int | None = None
+        self._start_line = 0
+        self._stored: float | None = None
 
     def run(self) -> Progress:
         """Train to the end, or until SIGINT or SIGTERM, which save and stop; ``stopped`` of what is returned says so.
@@ -218,12 +219,13 @@ class Loop:
         progress, settings, figures = self.progress, self.settings, self._meter.figures()
         logs = progress.step % settings.log_every == 0
         self._line.tell(
-            self._schedule.done(progress.step, progress.seconds), progress.step, figures,
-            progress.seconds, passing=not logs,
+            self._done(), progress.step, figures, progress.seconds, passing=not logs,
         )  # fmt: skip
         if logs:
             self._write("step", **figures, learning_rate=rate, gradient_norm=norm)
             self._meter.reset()
+        if self._over():
+            return  # `_end` judges and stores what there is
         if settings.evaluate_every and progress.step % settings.evaluate_every == 0:
             self._evaluate()
         if settings.save_every and progress.step % settings.save_every == 0:
@@ -251,6 +253,8 @@ class Loop:
             raise TrainingError(given=f"{complaint}, and there is no checkpoint to go back to")
         self.progress.skipped = sorted({*self.progress.skipped, *before.skipped, *bad})
         self.progress.refused = before.refused
+        if self._start_line >= self.progress.log_lines:
+            self._write_start(resumed=True)  # this process began behind that checkpoint: its line was cut
         self._rolled_back(complaint, before.step, bad)
 
     def _rolled_back(self, complaint: str, from_step: int, batches: Sequence[Position]) -> None:
@@ -275,6 +279,15 @@ class Loop:
         if not resumed:
             self.logs.cut(0, 0)
         self._started = time.monotonic() - self.progress.seconds
+        self._write_start(resumed)
+        if resumed:
+            self._line.say(f"Goes on at step {self.progress.step:,}.")
+        else:
+            self._evaluate()
+            self._save()
+
+    def _write_start(self, resumed: bool) -> None:
+        self._start_line = self.logs.lines
         device = self.place.device
         self._write(
             "start",
@@ -287,11 +300,6 @@ class Loop:
             peak_flops=self._peak,
             reproducible=self.settings.deterministic and self.settings.steps is not None,
         )
-        if resumed:
-            self._line.say(f"Goes on at step {self.progress.step:,}.")
-        else:
-            self._evaluate()
-            self._save()
 
     def _load(self) -> bool:
         """Set weights, moments and progress to those of the last checkpoint; False where there is none."""
@@ -316,7 +324,7 @@ class Loop:
         self._updates.load_scale(self.progress.scaler)
         self._meter.reset(self.progress.unlogged)
         self._refused, self._applied = [], None
-        self._stored = self._judged = self.progress.step
+        self._stored = self._done()
         return True
 
     def _evaluate(self) -> None:
@@ -326,11 +334,10 @@ class Loop:
         with torch.no_grad(), self._updates.autocast:
             figures = self.task.evaluate(self.step)
         self.step.train()
-        loss = figures.get("loss")
-        if isinstance(loss, float) and (progress.best is None or loss < progress.best):
+        progress.judged, loss = progress.step, figures.get("loss")
+        if isinstance(loss, float) and loss < (math.inf if progress.best is None else progress.best):
             progress.best, progress.best_step = loss, progress.step
         self._write("evaluate", **figures, best=progress.best, best_step=progress.best_step)
-        self._judged = progress.step
 
     def _save(self) -> None:
         """Store the state, unless it is not one to go back to."""
@@ -348,14 +355,14 @@ class Loop:
         }  # fmt: skip
         self.checkpoints.save(progress.step, self.step, self.optimiser, content)
         self._write("save")
-        self._stored = progress.step
+        self._stored = self._done()
 
     def _end(self) -> bool:
         """Judge and store what a run ends with; False where that brought an earlier state back instead."""
         progress = self.progress
-        if progress.stopped is None and self._judged != progress.step:
+        if progress.stopped is None and progress.judged != progress.step:
             self._evaluate()
-        if self._stored != progress.step:
+        if self._stored != self._done():
             self._save()
         if progress.stopped is None and not self._over():
             return False
@@ -366,6 +373,9 @@ class Loop:
                 "goes on from there."
             )
         return True
+
+    def _done(self) -> float:
+        return self._schedule.done(self.progress.step, self.progress.seconds)
 
     def _over(self) -> bool:
         return self._schedule.is_over(self.progress.step, self.progress.seconds)

@@ -117,7 +117,7 @@ class LoopSettings:
             need(name, 0 < getattr(self, name) < math.inf, "above 0")
         for name in ("weight_decay", "clip", "spike_deviations"):
             need(name, 0 <= getattr(self, name) < math.inf, "at least 0")
-        need("betas", len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas), "two from 0 to 1")
+        need("betas", [0 <= beta < 1 for beta in self.betas] == [True, True], "two from 0 to 1")
         need("decay", self.decay in DECAYS, f"one of {listed(DECAYS)}")
         need("precision", self.precision in PRECISIONS, f"one of {listed(PRECISIONS)}")
         need("seed", 0 <= self.seed < 2**32, "0 to 2**32 - 1")

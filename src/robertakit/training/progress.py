@@ -26,6 +26,7 @@ class Progress:
         seconds: wall-clock time of the run, resumed ones added up, mean over the processes.
         skipped: batches as (epoch, batch) that are passed over, because they spoiled the weights once.
         refused: batches that were refused so far.
+        judged: the step of the last evaluation.
         best: lowest held-out loss so far.
         best_step: where it was.
         losses: the last losses, which the next ones are judged by.
@@ -42,6 +43,7 @@ class Progress:
     seconds: float = 0.0
     skipped: list[tuple[int, int]] = field(default_factory=list)
     refused: int = 0
+    judged: int | None = None
     best: float | None = None
     best_step: int | None = None
     losses: list[float] = field(default_factory=list)

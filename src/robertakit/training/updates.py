@@ -140,8 +140,8 @@ def accumulate(
         with place.accumulating(step, last=index == len(micros) - 1):
             with autocast or nullcontext():
                 loss = task.loss(step, micro)
-            scaled = loss * factor
-            (scaled if scaler is None else scaler.scale(scaled)).backward()
+            share = loss * factor
+            torch.autograd.backward(share if scaler is None else scaler.scale(share))
         losses.append(loss.detach())
     (total,) = place.sum(sum(float(loss) for loss in torch.stack(losses).cpu().unbind()))
     return total / targets
