@@ -4,7 +4,10 @@ from robertakit.architecture import Head, parameters
 from robertakit.configuration import PretrainedConfig
 from robertakit.hub import is_hub_name
 
-__all__ = ["PIPELINE_TAGS", "model_card"]
+__all__ = ["PIPELINE_TAGS", "TO_BE_WRITTEN", "model_card"]
+
+#: Stands where a card tells what no configuration knows; who knows it writes it in its place.
+TO_BE_WRITTEN = "What it was trained on, what it is for and how well it does: to be written here."
 
 #: What the Hub calls a head's task.
 PIPELINE_TAGS: dict[str, str] = {
@@ -27,12 +30,18 @@ _MOST_LABELS = 50
 
 
 def model_card(
-    config: PretrainedConfig, head: Head, repo_id: str, class_name: str, *, add_pooling_layer: bool = True
+    config: PretrainedConfig,
+    head: Head,
+    repo_id: str,
+    class_name: str,
+    *,
+    add_pooling_layer: bool = True,
+    licence: str | None = None,
 ) -> str:
     """Return the text of a card.
 
     What the model learned from and how well it does stands in no configuration, and so not here; a licence only
-    where the configuration has a field ``license``.
+    where one is given or the configuration has a field ``license``.
 
     Args:
         config: the model's.
@@ -40,6 +49,7 @@ def model_card(
         repo_id: the repository that the card is for.
         class_name: the model's class, for example ``"RobertaForMaskedLM"``.
         add_pooling_layer: whether the bare model has its pooler.
+        licence: a name of the Hub's list; None takes the configuration's field ``license``, if it has one.
 
     Example:
         >>> from robertakit import RobertaConfig
@@ -50,7 +60,7 @@ def model_card(
     """
     from huggingface_hub import ModelCardData
 
-    licence = getattr(config, "license", None)
+    licence = licence or getattr(config, "license", None)
     base = config.name_or_path if config._commit_hash and is_hub_name(config.name_or_path) else None
     data = ModelCardData(
         library_name="transformers",  # whose classes load it too; the Hub knows this name
@@ -82,7 +92,7 @@ A `{class_name}`.
 |---|---|
 {chr(10).join(f"| {name} | {value} |" for name, value in rows.items())}
 
-What it was trained on, what it is for and how well it does: to be written here.
+{TO_BE_WRITTEN}
 
 ## Loading
 

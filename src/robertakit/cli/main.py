@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "Parser", "command_parser", "main"]
 
 COMMANDS: dict[str, str] = {
     "run": "answer lines of text with a model",
+    "pretrain": "train a masked language model, from text to checkpoint, as a recipe says",
     "inspect": "show what a checkpoint holds, and any trouble in it",
     "convert": "write a checkpoint of any format as safetensors, and compare the two",
     "env": "print what a bug report needs",

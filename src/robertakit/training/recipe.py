@@ -271,14 +271,19 @@ def _of_text(recipe: Recipe) -> list[str]:
 
 
 def _of_training(training: Training) -> list[str]:
+    problems = []
+    if (training.batch_sequences is None) == (training.batch_tokens is None):
+        problems.append("[training] needs one of batch_sequences (packed rows) and batch_tokens")
     if (training.steps is None) == (training.minutes is None):
-        return ["[training] needs one of steps (updates) and minutes (of the clock)"]
-    if training.steps is None and training.warm_up >= 1:
-        return [f"training.warm_up is {training.warm_up:g}; beside minutes, expected a share below 1"]
-    if training.steps is not None and training.warm_up > training.steps:
+        problems.append("[training] needs one of steps (updates) and minutes (of the clock)")
+    elif training.steps is None and training.warm_up >= 1:
+        problems.append(f"training.warm_up is {training.warm_up:g}; beside minutes, expected a share below 1")
+    elif training.steps is not None and training.warm_up > training.steps:
         steps = f"training.steps {training.steps}"
-        return [f"training.warm_up is {training.warm_up:g} and {steps}; expected a warm-up within the run"]
-    return []
+        problems.append(
+            f"training.warm_up is {training.warm_up:g} and {steps}; expected a warm-up within the run"
+        )
+    return problems
 
 
 def _absent_files(tables: Mapping[str, object]) -> list[str]:

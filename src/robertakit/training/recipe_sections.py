@@ -187,6 +187,7 @@ class Training:
         steps: updates of the weights in all; or leave it out and set ``minutes``.
         minutes: wall-clock minutes in all; the schedule follows the clock, and the run cannot be reproduced.
         batch_sequences: packed rows of a batch, over all processes; gradients are accumulated exactly.
+        batch_tokens: in its place: most tokens of a batch, for rows of several lengths (section 4.2).
         micro_batch_tokens: tokens that a process computes at once at most; memory, not the result, depends on it.
         learning_rate: the highest, after the warm-up.
         warm_up: steps in which the rate rises linearly from 0; below 1, a share of the whole run.
@@ -212,7 +213,8 @@ class Training:
 
     steps: int | None = setting(optional(whole(1)), None)
     minutes: float | None = setting(optional(number(above=0)), None)
-    batch_sequences: int = setting(whole(1))
+    batch_sequences: int | None = setting(optional(whole(1)), None)
+    batch_tokens: int | None = setting(optional(whole(1)), None)
     micro_batch_tokens: int = setting(whole(1), 8192, decides=False)
     learning_rate: float = setting(number(above=0, most=1))
     warm_up: float = setting(number(0))
