@@ -9,19 +9,29 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from shards_in_memory import Corpus, source
 from torch import Tensor, nn
 
 from robertakit import RobertaConfig, RobertaForMaskedLM
 from robertakit.errors import RobertakitError
 from robertakit.training.checkpoints import Checkpoints
+from robertakit.training.logs import LOG, RunLog, read_log
+from robertakit.training.loop import Loop
+from robertakit.training.loop_settings import LoopSettings
+from robertakit.training.masked_lm import MaskedLM, MaskedLMStep
+from robertakit.training.masking import Masking
+from robertakit.training.packing import Packing
 from robertakit.training.places import FullySharded, Place
 
 STEPS = 20
@@ -248,6 +258,54 @@ def half_precision(processes: int, parallel: str) -> object:
     return together(processes, parallel, work)[0]
 
 
+def loop(processes: int, parallel: str, folder: Path, begun: Path | None = None) -> object:
+    """The real loop over the real task, from the start or from where another run was after half of the steps."""
+
+    def work(place: Place) -> object:
+        if begun is not None and place.first:
+            shutil.copy(begun / LOG, folder / LOG)
+            shutil.copytree(
+                next(begun.glob(f"checkpoints/*-step-{STEPS // 2}")),
+                folder / "checkpoints" / "000001-step-10",
+            )
+        place.gather(None)  # the folder is there
+        config = RobertaConfig(**_CONFIG)
+        task = MaskedLM(
+            _text(1), config, packing=Packing(lengths=((24, 1.0),)), masking=Masking(), seed=5, batch_rows=7,
+            micro_batch_tokens=50, held_out=_text(2), held_out_rows=5, place=place,
+        )  # fmt: skip
+        settings = LoopSettings(
+            steps=STEPS, learning_rate=3e-3, warm_up=4, clip=1.0, seed=3, deterministic=True, log_every=1,
+            evaluate_every=5, save_every=STEPS // 2, keep=9,
+        )  # fmt: skip
+        torch.manual_seed(0)
+        step = MaskedLMStep(RobertaForMaskedLM(config))
+        checkpoints = Checkpoints(folder / "checkpoints", place, settings.keep)
+        trained = Loop(
+            task, step, settings, place, checkpoints, RunLog(folder, writes=place.first), shown=False
+        )
+        progress = trained.run()
+        weights = place.state_for_export(trained.step) or {}
+        rank = [[micro.targets for micro in task.micro_batches(0, 0, r, processes)] for r in range(processes)]
+        return {
+            "log": list(read_log(folder / LOG)) if place.first else None,
+            "weights": {name: value.tolist() for name, value in weights.items()},
+            "tokens": progress.tokens,
+            "targets": rank,
+        }
+
+    folder.mkdir()
+    return together(processes, parallel, work)[0]
+
+
+def _text(seed: int) -> Corpus:
+    """Documents whose tokens come after one another, so that there is something to learn."""
+    generator = np.random.default_rng(seed)
+    made = [source(generator.integers(4, 12, (30, 4)).tolist(), name, first=10) for name in ("a", "b")]
+    tokens = [replace(one, tokens=(one.tokens % 60 + 10).astype(np.uint16)) for one in made]
+    return Corpus(tuple(tokens), vocab_size=99)
+
+
 def full_disk(processes: int, parallel: str, folder: Path) -> object:
     """The last process finds the disk full: all raise, and the checkpoint before stands."""
 
@@ -362,6 +420,16 @@ def main() -> None:
                 ("fsdp", "fsdp", 4), ("fsdp", "ddp", 2), ("fsdp", "auto", 1), ("ddp", "fsdp", 2), ("ddp", "auto", 1),
                 ("ddp", "ddp", 4), ("ddp", "fsdp", 4),
             )
+        },
+        **{
+            f"loop {way}{n}": lambda way=way, n=n: loop(n, way, out / f"loop {way}{n}")
+            for way, n in (("auto", 1), ("ddp", 2), ("ddp", 4), ("fsdp", 2), ("fsdp", 4))
+        },
+        **{
+            f"loop fsdp2 to {way}{n}": lambda way=way, n=n: loop(
+                n, way, out / f"loop fsdp2 to {way}{n}", out / "loop fsdp2"
+            )
+            for way, n in (("fsdp", 4), ("auto", 1), ("ddp", 2))
         },
         "full disk": lambda: full_disk(2, "fsdp", out / "full"),
         "another model": lambda: another_model(2, "fsdp", out / "another"),

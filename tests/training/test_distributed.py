@@ -24,9 +24,11 @@ RESUMED = ["fsdp2 to fsdp4", "fsdp2 to auto1"]
 OTHERWISE = ["fsdp2 to ddp2", "ddp2 to fsdp2", "ddp2 to auto1", "ddp2 to ddp4", "ddp2 to fsdp4"]
 DEFAULT = [
     "one", *TWO, "fsdp4", "half fsdp2", *RESUMED, "places ddp", "places fsdp", "first weights ddp",
-    "first weights fsdp", "bf16", "full disk", "another model",
+    "first weights fsdp", "bf16", "full disk", "another model", "loop auto1", "loop fsdp2", "loop fsdp2 to fsdp4",
 ]  # fmt: skip
-SLOW = ["ddp4", "half ddp2", *OTHERWISE, "killed"]
+LOOPS = ["loop ddp2", "loop ddp4", "loop fsdp4"]
+RESUMED_LOOPS = ["loop fsdp2 to auto1", "loop fsdp2 to ddp2"]
+SLOW = ["ddp4", "half ddp2", *OTHERWISE, "killed", *LOOPS, *RESUMED_LOOPS]
 
 Results = dict[str, Any]
 
@@ -111,6 +113,52 @@ def test_what_two_processes_saved_four_and_one_go_on_with(done: Results, name: s
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_what_two_processes_saved_goes_on_in_the_other_way_too(slowly_done: Results, name: str) -> None:
     check_resumed(slowly_done, name)
+
+
+def check_loop(done: Results, name: str, first: int = 0) -> None:
+    """The log of a run says the same as one process's: losses, norms, and figures on held-out text."""
+    one, several = done["loop auto1"], done[name]
+
+    def figures(run: Results, event: str, name: str) -> list[float]:
+        return [line[name] for line in run["log"] if line["event"] == event and line["step"] > first]
+
+    for event, name_of, count in (
+        ("step", "loss", 20),
+        ("step", "gradient_norm", 20),
+        ("evaluate", "loss", 4),
+    ):
+        expected = figures(one, event, name_of)
+        assert len(expected) == count * (20 - first) // 20
+        assert figures(several, event, name_of) == pytest.approx(expected, rel=1e-5), (name, event, name_of)
+    assert several["tokens"] == one["tokens"]
+    for tensor, weight in one["weights"].items():
+        np.testing.assert_allclose(several["weights"][tensor], weight, rtol=0, atol=1e-4, err_msg=tensor)
+    losses = figures(one, "step", "loss")
+    assert losses[-1] < losses[0]  # it does train
+    shares = several["targets"]
+    assert len({len(share) for share in shares}) == 1  # as many micro-batches on each process
+    assert sum(map(sum, shares)) == sum(map(sum, one["targets"]))
+
+
+def test_the_loop_trains_on_two_processes_as_on_one_and_goes_on_on_four(done: Results) -> None:
+    check_loop(done, "loop fsdp2")
+    check_loop(done, "loop fsdp2 to fsdp4", first=10)
+    assert [line["processes"] for line in done["loop fsdp2 to fsdp4"]["log"] if line["event"] == "start"] == [
+        2,
+        4,
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOOPS)
+def test_the_loop_trains_on_several_processes_as_on_one(slowly_done: Results, name: str) -> None:
+    check_loop(slowly_done, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RESUMED_LOOPS)
+def test_the_loop_goes_on_in_another_way(slowly_done: Results, name: str) -> None:
+    check_loop(slowly_done, name, first=10)
 
 
 @pytest.mark.parametrize("way", ["ddp", "fsdp"])
