@@ -1,6 +1,7 @@
 """Rows of the three input formats: nothing is lost, nothing is cut without need, nothing depends on the batch."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from robertakit.training import spans
 from robertakit.training.packing import FORMS, Epoch, Packing, Rows, plan_epoch
 
 from .shards_in_memory import Corpus, Special, source
+from .small_tokenizers import trained
 
 BOS, EOS = Special.bos, Special.eos
 #: Lengths of the sentences of documents; some are empty, some longer than a row.
@@ -215,3 +217,32 @@ def test_an_empty_corpus_has_no_rows() -> None:
         epoch = planned([], form, 16)
         assert (len(epoch), len(epoch.batches(100)) - 1) == (0, 0)
         assert len(epoch.take([]).input_ids) == 0
+
+
+@pytest.mark.parametrize("kind", ["bytes", "unigram"])
+def test_from_text_to_rows(kind: str, tmp_path: Path) -> None:
+    """Through real shards: rows decode to the documents' text, and words are the tokenizer's."""
+    from robertakit.training.sources import Source
+    from robertakit.training.tokenization import tokenize
+
+    tokenizer = trained(kind)
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    documents = [
+        "It's raining, isn't it? We'll see (2019).",
+        "One sentence here.",
+        "Another one follows. And more.",
+    ]
+    (tmp_path / "text.txt").write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+    corpus = tokenize(
+        [Source(files=(str(tmp_path / "text.txt"),))], tmp_path / "tokenizer", tmp_path / "shards", workers=1
+    )
+    epoch = plan_epoch(corpus, Packing("doc-sentences"), seed=0, epoch=0)
+    taken = epoch.take(np.arange(len(epoch)))
+    if kind == "bytes":
+        assert sorted(tokenizer.decode(row[1:-1]) for row in rows_of(taken)) == sorted(documents)
+    assert sorted(rows_of(taken)) == sorted(tokenizer(documents)["input_ids"])
+    by_text = {tuple(each["input_ids"]): each.word_ids() for each in map(tokenizer, documents)}
+    bounds = pairwise(taken.cumulative_lengths.tolist())
+    for row, (start, stop) in zip(rows_of(taken), bounds, strict=True):
+        words = [-1 if word is None else word for word in by_text[tuple(row)]]
+        assert taken.word_ids[start:stop].tolist() == words

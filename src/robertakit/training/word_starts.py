@@ -45,14 +45,14 @@ class WordStarts:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         vocabulary = tokenizer.get_vocab()
         added = set(tokenizer.added_tokens_decoder)
-        self._pieces = [""] * (max(vocabulary.values(), default=-1) + 1)
-        for piece, id in vocabulary.items():
-            self._pieces[id] = piece
-        self._own = np.zeros(len(self._pieces), np.bool_)  # an added token is a word of its own
+        size = max(vocabulary.values(), default=-1) + 1
+        self._own = np.zeros(size, np.bool_)  # an added token is a word of its own
         self._own[sorted(added)] = True
-        self._own[[id for id in tokenizer.all_special_ids if id < len(self._own)]] = True
+        self._own[[id for id in tokenizer.all_special_ids if id < size]] = True
         # Byte-level BPE has no piece with unigram's mark, while unigram may have byte-level BPE's: a Maltese letter.
-        marks = np.array([piece.startswith(WORD_MARK) for piece in self._pieces], np.bool_) & ~self._own
+        marks = np.zeros(size, np.bool_)
+        marks[[id for piece, id in vocabulary.items() if piece.startswith(WORD_MARK)]] = True
+        marks &= ~self._own
         self._marks = marks if marks.any() else None
         if self._marks is not None and tokenizer.unk_token_id is not None:
             self._own[tokenizer.unk_token_id] = False  # unigram's stand-in for characters inside of words
@@ -62,6 +62,12 @@ class WordStarts:
                 expected=f"byte-level BPE ({SPACE!r}) or unigram ({WORD_MARK!r})",
                 hint="give each example its word_ids",
             )
+
+        self._bytes = [b""] * size
+        if self._marks is None:
+            for piece, id in vocabulary.items():
+                self._bytes[id] = bytes(BYTE_OF.get(each, ord("?")) for each in piece)
+        self._lengths = np.array([len(each) for each in self._bytes], np.int64)
 
     def __call__(self, ids: Sequence[int] | NDArray[np.integer]) -> NDArray[np.bool_]:
         """Return where words begin, (n,); special and added tokens are words of their own.
@@ -73,9 +79,9 @@ class WordStarts:
             InputError: an id outside the vocabulary.
         """
         row = np.asarray(ids, np.int64)
-        if row.size and not (row.min() >= 0 and row.max() < len(self._pieces)):
-            wrong = row.max() if row.max() >= len(self._pieces) else row.min()
-            raise InputError(given=f"id {wrong}", expected=f"0 to {len(self._pieces) - 1}")
+        if row.size and not (row.min() >= 0 and row.max() < len(self._own)):
+            wrong = row.max() if row.max() >= len(self._own) else row.min()
+            raise InputError(given=f"id {wrong}", expected=f"0 to {len(self._own) - 1}")
         own = self._own[row]
         starts = own.copy()
         starts[1:] |= own[:-1]
@@ -93,12 +99,14 @@ class WordStarts:
         """Byte-level pieces say nothing of their words: the text is put together and cut as GPT-2 cuts it."""
         from tokenizers import pre_tokenizers  # the core's own cutter
 
-        pieces = [self._pieces[id] for id in ids]
-        text = bytes(BYTE_OF.get(each, ord("?")) for each in "".join(pieces)).decode("utf-8", _PLACEHOLDERS)
+        written = b"".join([self._bytes[id] for id in ids])
+        text = written.decode("utf-8", _PLACEHOLDERS)
         cut = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str(text)
-        ends = np.cumsum([len(word) for word, _ in cut])  # a character of the alphabet is a byte
-        begins = np.cumsum([0, *(len(piece) for piece in pieces[:-1])])
-        return np.isin(begins, np.concatenate([[0], ends]))
+        begins = np.zeros(len(written) + 1, np.bool_)
+        begins[0] = True
+        begins[np.cumsum([len(word) for word, _ in cut])] = True  # a character of the alphabet is a byte
+        lengths = self._lengths[ids]
+        return begins[np.cumsum(lengths) - lengths]
 
 
 def _placeholders(error: UnicodeError) -> tuple[str, int]:
