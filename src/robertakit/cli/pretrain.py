@@ -9,11 +9,11 @@ __all__ = ["add_arguments", "run"]
 
 _NOTE = """examples:
   robertakit pretrain recipes/demo.toml
-  robertakit pretrain recipes/roberta-base.toml --run runs/mine --set 'sources=[{files="text/*.txt.zst"}]'
+  robertakit pretrain recipes/roberta-base.toml --folder runs/mine --set 'sources=[{files="text/*.txt.zst"}]'
   robertakit pretrain recipes/small-english.toml --set training.steps=2000 --set training.precision=bf16 --check
   torchrun --nproc-per-node 8 -m robertakit pretrain recipes/roberta-base.toml --set training.parallel=fsdp
 
-Stopped or killed, the same command goes on. The model stands in RUN/model, the curves in RUN/report.html."""
+Stopped or killed, the same command goes on. The model stands in FOLDER/model, the curves in FOLDER/report.html."""
 _INTERRUPTED = 130
 
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="replace a setting, such as training.steps=100; may be repeated",
     )
     parser.add_argument(
-        "--run", metavar="FOLDER", help="folder of the run (default: runs/ and the recipe's name)"
+        "--folder", metavar="FOLDER", help="folder of the run (default: runs/ and the recipe's name)"
     )
     parser.add_argument(
         "--check", action="store_true", help="judge the recipe, print it with all its settings, and stop"
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from robertakit.training.preparation import have_tokens
     from robertakit.training.recipe import read_recipe
 
-    folder = Path(arguments.run or Path("runs") / Path(arguments.recipe).stem)
+    folder = Path(arguments.folder or Path("runs") / Path(arguments.recipe).stem)
     recipe = read_recipe(arguments.recipe, arguments.overrides, files=not have_tokens(folder))
     if arguments.check:
         print(recipe.toml(), end="")

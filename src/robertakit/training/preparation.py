@@ -5,7 +5,6 @@ killed goes on with the stage that it was in.
 """
 
 import dataclasses
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from robertakit.training.recipe import Recipe, SourceFiles, read_recipe
 from robertakit.training.shards import MANIFEST, Corpus
 from robertakit.training.sources import Source
 from robertakit.training.tokenization import tokenize
+from robertakit.training.vocabularies import sample_documents, train_vocabulary
 
 __all__ = [
     "RECIPE",
@@ -32,28 +32,6 @@ __all__ = [
 ]
 
 RECIPE, TOKENIZER, TEXT, HELD_OUT = "recipe.toml", "tokenizer", "text", "held-out"
-
-
-def sample_texts(sources, *, characters, smoothing, seed):
-    from robertakit.training.sources import read_documents
-
-    left = characters
-    for source in sources:
-        for document in read_documents(source):
-            for p in document:
-                left -= len(p)
-                if left < 0:
-                    return
-                yield p
-
-
-def train_vocabulary(
-    sources, kind, size, folder, *, characters, smoothing, seed, min_frequency, character_coverage
-):
-    from robertakit.tokenizers.training import train_byte_level_bpe, train_unigram
-
-    texts = sample_texts(sources, characters=characters, smoothing=smoothing, seed=seed)
-    (train_byte_level_bpe if kind == "byte-level-bpe" else train_unigram)(texts, size, folder)
 
 
 _logger = get_logger(__name__)
@@ -98,9 +76,8 @@ def keep_recipe(recipe: Recipe, folder: Path) -> None:
         changes = read_recipe(path, files=False).changes(recipe)
         if changes:
             raise RecipeError(
-                given=f"'{folder}' holds a run of another recipe:\n"
-                + "\n".join(f"- {one}" for one in changes),
-                hint="\nset them back to go on with it, or name another folder with --run",
+                given=f"'{folder}' holds a run of another recipe ({', '.join(changes)})",
+                hint="set that back to go on with it, or name another folder",
             )
         if path.read_text(encoding="utf-8") == recipe.toml():
             return
@@ -110,40 +87,37 @@ def keep_recipe(recipe: Recipe, folder: Path) -> None:
 def make_tokenizer(recipe: Recipe, folder: Path) -> None:
     """Train the run's tokenizer, take it, or extend the one of the checkpoint that training goes on from."""
     chosen, model = recipe.tokenizer, recipe.model
-    tokenizer: PreTrainedTokenizerBase
     if chosen.train:
-        part = folder / f"{TOKENIZER}.part"
-        shutil.rmtree(part, ignore_errors=True)
         train_vocabulary(
             training_sources(recipe),
             chosen.train,
             chosen.vocabulary,
-            part,
+            folder / TOKENIZER,
             characters=chosen.characters,
-            smoothing=recipe.packing.smoothing,
-            seed=recipe.training.seed,
             min_frequency=chosen.min_frequency,
             character_coverage=chosen.character_coverage,
-        )
-        write_atomically(part, {"config.json": text_writer(f'{{"model_type": "{model.family}"}}')})
-        tokenizer = AutoTokenizer.from_pretrained(part)
-    else:
-        origin = chosen.origin or model.origin
-        assert origin is not None
-        tokenizer = AutoTokenizer.from_pretrained(origin)
-    if model.extend_vocabulary:
-        texts = sample_texts(
-            training_sources(recipe),
-            characters=chosen.characters,
             smoothing=recipe.packing.smoothing,
             seed=recipe.training.seed,
         )
-        before = len(tokenizer)
-        tokenizer = extend_vocabulary(tokenizer, texts, model.extend_vocabulary)
-        _logger.info("the vocabulary grew from %d to %d pieces", before, len(tokenizer))
+        return
+    origin = chosen.origin or model.origin
+    assert origin is not None
     _check_rows(recipe)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(origin)
+    if model.extend_vocabulary:
+        before = len(tokenizer)
+        documents = sample_documents(
+            training_sources(recipe),
+            chosen.characters,
+            smoothing=recipe.packing.smoothing,
+            seed=recipe.training.seed,
+        )
+        texts = (paragraph for document in documents for paragraph in document)
+        tokenizer = extend_vocabulary(
+            tokenizer, texts, model.extend_vocabulary, min_frequency=chosen.min_frequency
+        )
+        _logger.info("the vocabulary grew from %d to %d pieces", before, len(tokenizer))
     tokenizer.save_pretrained(folder / TOKENIZER)
-    shutil.rmtree(folder / f"{TOKENIZER}.part", ignore_errors=True)
 
 
 def _check_rows(recipe: Recipe) -> None:
