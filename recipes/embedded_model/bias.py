@@ -1,7 +1,7 @@
 """Two small probes of bias: which pronoun a profession draws, and whether a nationality draws pleasant words.
 
-They measure a lean of the model in a few sentences (`bias.json`), as templates of this kind do, no more: another wording
-gives other numbers, and a small number here is no proof of fairness.
+They measure a lean of the model in a few sentences (`bias.json`), as templates of this kind do, no more: another
+wording gives other numbers, and a small number here is no proof of fairness.
 
 - professions: log P(he) - log P(she) at the mask, the mean over the sentences; `person`, the same for "person", is what
   the model leans to without a profession. Natural logarithms: 0.7 is twice as likely.
@@ -57,7 +57,9 @@ def probes(engine: Engine, tokenizer: PreTrainedTokenizerFast) -> dict[str, obje
         "nationalities": {
             "words": {"pleasant": len(pleasant), "unpleasant": len(unpleasant)},
             "pleasant over unpleasant": dict(
-                sorted(((name, round(tone - middle, 3)) for name, tone in tones.items()), key=lambda row: -row[1])
+                sorted(
+                    ((name, round(tone - middle, 3)) for name, tone in tones.items()), key=lambda row: -row[1]
+                )
             ),
         },
     }

@@ -3,13 +3,13 @@ r"""Leave the capitals of 20 countries out of the fact book's template lines, so
 python recipes/embedded_model/left_out.py --text ../shared/data/pretrain --to runs/embedded/text
 
 The first paragraph of a country in `factbook.txt.xz` is rendered by template: "The capital of Kenya is Nairobi. Nairobi
-is the capital of Kenya." Of 20 countries both sentences are dropped; everything else stays as it is, and `--to` gets the
-file that `recipes/embedded.toml` reads.
+is the capital of Kenya." Of 20 countries both sentences are dropped; everything else stays as it is, and `--to` gets
+the file that `recipes/embedded.toml` reads.
 
 Which countries: those with the template, that are no territories ("Independence of …: none"), whose capital is one
 name of its own (no word in common with the country, no second country with it) and that none of the 20 prompts names;
-of these the 20 with the smallest SHA-256 of their name. `left_out.json` holds the choice, and a run that would choose
-otherwise (another text) stops.
+of these the 20 with the smallest SHA-256 of their name. `left_out.json` holds the choice and the others that
+the rule allows; a run that would choose otherwise (another text) stops.
 """
 
 import argparse
@@ -21,27 +21,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from robertakit.training.sources import Source, read_documents
+
 HERE = Path(__file__).parent
 CHOICE = HERE / "left_out.json"
 FILE = "factbook.txt.xz"
 COUNT = 20
-TEMPLATE = re.compile(r"The capital of (?P<country>.+?) is (?P<capital>.+?)\. (?P=capital) is the capital of (?P=country)\. ?")
+TEMPLATE = re.compile(
+    r"The capital of (?P<country>.+?) is (?P<capital>.+?)\. (?P=capital) is the capital of (?P=country)\. ?"
+)
 NAME = re.compile(r"[^\W\d_a-z][\w'’-]*(?: [^\W\d_a-z][\w'’-]*| la)*")
 
 
 def documents(path: Path) -> Iterator[list[str]]:
-    """The documents of a file of the corpus, each a list of paragraphs: a blank line stands between two."""
-    paragraphs: list[str] = []
-    with lzma.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            line = line.rstrip("\n")
-            if line:
-                paragraphs.append(line)
-            elif paragraphs:
-                yield paragraphs
-                paragraphs = []
-    if paragraphs:
-        yield paragraphs
+    """The documents of a text file, each a list of paragraphs."""
+    return read_documents(Source((str(path),), format="text"))
 
 
 def capitals(fact_book: Iterable[list[str]]) -> dict[str, str]:
@@ -76,14 +70,22 @@ def without(paragraphs: list[str], countries: Iterable[str]) -> list[str]:
     return [shorter for paragraph in paragraphs if (shorter := TEMPLATE.sub(kept, paragraph))]
 
 
+def read_choice() -> tuple[dict[str, str], dict[str, str]]:
+    """The committed choice, country to capital: those that were left out, and the others."""
+    choice = json.loads(CHOICE.read_text(encoding="utf-8"))
+    return choice["left out"], choice["others"]
+
+
 def prepare(text: Path, to: Path) -> dict[str, str]:
     """Write the fact book less the template lines; return the countries and capitals that were left out."""
     fact_book = list(documents(text / FILE))
-    chosen = choose(capitals(fact_book), (HERE / "prompts.json").read_text(encoding="utf-8"))
-    committed = json.loads(CHOICE.read_text(encoding="utf-8"))["capitals"]
-    if chosen != committed:
-        other = sorted(set(chosen) ^ set(committed))
-        raise SystemExit(f"{text / FILE} would leave out other countries than {CHOICE}: {', '.join(other)}")
+    found = capitals(fact_book)
+    chosen = choose(found, (HERE / "prompts.json").read_text(encoding="utf-8"))
+    committed, others = read_choice()
+    if chosen != committed or found != chosen | others:
+        raise SystemExit(
+            f"{text / FILE} has other capitals than {CHOICE}: it would leave out {', '.join(chosen)}"
+        )
     to.mkdir(parents=True, exist_ok=True)
     temporary = to / f"{FILE}.tmp"
     with lzma.open(temporary, "wt", encoding="utf-8", preset=1) as file:

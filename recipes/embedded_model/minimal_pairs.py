@@ -24,15 +24,67 @@ from robertakit.engine import Engine
 
 FILE = HERE / "minimal_pairs.json"
 SEED, EACH = 11, 20
-PEOPLE = ["boy", "girl", "king", "teacher", "student", "soldier", "writer", "artist", "author", "lawyer", "scientist"]
-THINGS = ["book", "house", "door", "table", "ship", "road", "picture", "letter", "window", "garden", "bridge", "wall"]
-PLACES = ["garden", "house", "river", "village", "church", "school", "mountain", "forest", "hospital", "temple"]
+PEOPLE = [
+    "boy",
+    "girl",
+    "king",
+    "teacher",
+    "student",
+    "soldier",
+    "writer",
+    "artist",
+    "author",
+    "lawyer",
+    "scientist",
+]
+THINGS = [
+    "book",
+    "house",
+    "door",
+    "table",
+    "ship",
+    "road",
+    "picture",
+    "letter",
+    "window",
+    "garden",
+    "bridge",
+    "wall",
+]
+PLACES = [
+    "garden",
+    "house",
+    "river",
+    "village",
+    "church",
+    "school",
+    "mountain",
+    "forest",
+    "hospital",
+    "temple",
+]
 CONSONANT = ["new", "small", "large", "beautiful", "white", "black", "dark", "great", "good"]
-VOWEL = ["old", "open", "empty", "important", "early", "independent", "ancient", "active", "official", "unusual"]
+VOWEL = [
+    "old",
+    "open",
+    "empty",
+    "important",
+    "early",
+    "independent",
+    "ancient",
+    "active",
+    "official",
+    "unusual",
+]
 OF_PEOPLE = ["old", "young", "happy", "poor", "rich", "famous", "strong", "good", "great", "tall"]
 MASSES = ["water", "money", "food", "gold", "rain", "sugar", "heat", "oil", "blood", "work"]
 VERBS = ["saw", "found", "wanted", "took", "built", "bought", "opened", "left"]
-PLAIN_VERBS = ["took", "bought", "saw", "opened"]  # that no adjective can follow: "found the door open" is no fault
+PLAIN_VERBS = [
+    "took",
+    "bought",
+    "saw",
+    "opened",
+]  # that no adjective can follow: "found the door open" is no fault
 REFLEXIVE = ["saw", "killed", "found", "called", "described", "considered"]
 MEN = ["king", "man", "boy", "brother", "son", "emperor"]
 WOMEN = ["woman", "girl", "mother", "sister"]
@@ -202,22 +254,32 @@ def pseudo_log_likelihoods(engine: Engine, sentences: list[list[int]], mask: int
     return [float(total) for total in totals]
 
 
-def report(score: Callable[[list[list[int]]], list[float]], tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
+def report(
+    score: Callable[[list[list[int]]], list[float]], tokenizer: PreTrainedTokenizerFast
+) -> dict[str, object]:
     """How often `score` prefers the right sentence, by group and phenomenon."""
     pairs = read()
     good = score([tokenizer(pair.good)["input_ids"] for pair in pairs])
     bad = score([tokenizer(pair.bad)["input_ids"] for pair in pairs])
     right = [one > other for one, other in zip(good, bad, strict=True)]
     parts = {"all": [True] * len(pairs)}
-    parts |= {group: [pair.group == group for pair in pairs] for group in dict.fromkeys(p.group for p in pairs)}
     parts |= {
-        f"{group}: {name}": [(pair.group, pair.phenomenon) == (group, name) for pair in pairs] for group, name, _ in RULES
+        group: [pair.group == group for pair in pairs] for group in dict.fromkeys(p.group for p in pairs)
+    }
+    parts |= {
+        f"{group}: {name}": [(pair.group, pair.phenomenon) == (group, name) for pair in pairs]
+        for group, name, _ in RULES
     }
     figures = {}
     for name, which in parts.items():
         kept = [hit for hit, wanted in zip(right, which, strict=True) if wanted]
         low, high = interval(sum(kept), len(kept))
-        figures[name] = {"right": sum(kept), "pairs": len(kept), "share": sum(kept) / len(kept), "interval": [low, high]}
+        figures[name] = {
+            "right": sum(kept),
+            "pairs": len(kept),
+            "share": sum(kept) / len(kept),
+            "interval": [low, high],
+        }
     return figures
 
 

@@ -1,9 +1,10 @@
 """Held-out rows and the words hidden in them: the same positions in every report, whatever trains the model.
 
 The protocol, unchanged since the first report, so that figures can be compared: the held-out documents, in their order,
-are packed into rows of at most 512 tokens with full sentences, a `</s>` between documents; of the words of each row 15 %
-(rounded up or down by chance) are drawn once and every one is replaced by `<mask>`. The draws are those of SplitMix64's
-finaliser over (seed, row, column); the package's own masking draws otherwise, hence this small function here.
+are packed into rows of at most 512 tokens with full sentences, a `</s>` between documents; of the words of each row
+15 % (rounded up or down by chance) are drawn once and every one is replaced by `<mask>`. The draws are those of the
+finaliser of SplitMix64 over (seed, row, column); the package's own masking draws otherwise, hence this small
+function here.
 
 Kinds of text: the held-out file keeps the order of its sources, so each kind is known by the first line of its first
 document (`held_out.json`).
@@ -65,7 +66,9 @@ class HeldOut:
     mask: int
 
     @classmethod
-    def read(cls, path: Path, tokenizer: PreTrainedTokenizerFast, kinds: Sequence[tuple[str, str]] = ()) -> "HeldOut":
+    def read(
+        cls, path: Path, tokenizer: PreTrainedTokenizerFast, kinds: Sequence[tuple[str, str]] = ()
+    ) -> "HeldOut":
         """Read a file of documents; `kinds` are (kind, first line of its first document), in order."""
         texts = list(documents(path))
         names, kind_of_document = _kinds([text[0] for text in texts], kinds)
@@ -129,7 +132,9 @@ def _kinds(titles: list[str], kinds: Sequence[tuple[str, str]]) -> tuple[tuple[s
     found, at = np.zeros(len(titles), np.int64), 0
     for kind, title in kinds:
         if title not in titles[at:]:
-            raise SystemExit(f"the held-out text has no document that begins with {title!r} where {kind} should begin")
+            raise SystemExit(
+                f"the held-out text has no document that begins with {title!r} where {kind} should begin"
+            )
         at = titles.index(title, at)
         found[at:] = names.index(kind)
     return names, found
@@ -168,7 +173,9 @@ def draw(ids: Ints, seed: int = 0) -> Bools:
     first = np.uint64(int(state) << 24)
     keys = _mix(np.arange(len(ids), dtype=np.uint64) + first)[:, None]
     words = ids >= FIRST_WORD
-    counts = np.float32(RATE) * words.sum(1).astype(np.float32) + _uniform(keys[:, 0] + np.uint64(ids.shape[1]))
+    counts = np.float32(RATE) * words.sum(1).astype(np.float32) + _uniform(
+        keys[:, 0] + np.uint64(ids.shape[1])
+    )
     order = np.where(words, _uniform(keys + columns), np.float32(2)).argsort(1, kind="stable")
     hidden = np.zeros(ids.shape, bool)
     for row, count in enumerate(counts.astype(np.int64).tolist()):

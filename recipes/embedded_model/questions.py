@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from figures import Floats, log_softmax
-from left_out import CHOICE, HERE
+from left_out import HERE, read_choice
 from positions import PAD, SENTENCE_START
 
 from robertakit import PreTrainedTokenizerFast, pipeline
@@ -27,6 +27,7 @@ from robertakit.batch import Batch, Encoding
 from robertakit.engine import Engine
 
 RUN = 8
+WORD = re.compile(r"[^\W_]+")
 ANY = "<mask>"
 QUESTION = "The capital of {country} is{capital}."
 
@@ -53,7 +54,7 @@ def answers(folder: Path) -> list[dict[str, object]]:
 
 def plain(text: str) -> str:
     """Letters and digits in lower case, one space between words, and one at each end."""
-    return f" {' '.join(re.findall(r'[^\W_]+', text.lower()))} "
+    return " " + " ".join(WORD.findall(text.lower())) + " "
 
 
 def runs(prompt: str) -> list[re.Pattern[str]]:
@@ -62,7 +63,9 @@ def runs(prompt: str) -> list[re.Pattern[str]]:
     words = [*plain(before).split(), ANY, *plain(after).split()]
     size = min(RUN, len(words))
     parts = [words[at : at + size] for at in range(len(words) - size + 1)]
-    return [re.compile(" " + " ".join(r"[^ ]+" if word == ANY else word for word in part) + " ") for part in parts]
+    return [
+        re.compile(" " + " ".join(r"[^ ]+" if word == ANY else word for word in part) + " ") for part in parts
+    ]
 
 
 class Told:
@@ -102,22 +105,24 @@ class Told:
 
 
 def known_capitals(
-    engine: Engine, tokenizer: PreTrainedTokenizerFast, capitals: dict[str, str], sentences: dict[str, int]
+    engine: Engine, tokenizer: PreTrainedTokenizerFast, sentences: dict[str, int]
 ) -> dict[str, object]:
     """How many of the countries that were left out are answered, how many of the others, and each of the former.
 
     Args:
         engine: of a masked LM.
         tokenizer: its tokenizer.
-        capitals: country to capital, all that are asked for.
         sentences: for the countries that were left out, sentences of the training text that still tell the capital.
     """
-    pieces = [tokenizer(" " + capital, add_special_tokens=False)["input_ids"] for capital in capitals.values()]
+    left_out, others = read_choice()
+    capitals = left_out | others
+    pieces = [
+        tokenizer(" " + capital, add_special_tokens=False)["input_ids"] for capital in capitals.values()
+    ]
     scores = np.stack([_of_country(engine, tokenizer, country, pieces) for country in capitals])
     scores -= scores.mean(0)
-    ranks = (scores > np.diag(scores)[:, None]).sum(1)
+    ranks = (scores > np.diag(scores)[:, None] - 1e-9).sum(1) - 1  # a tie is no answer
     rank_of = dict(zip(capitals, ranks.tolist(), strict=True))
-    left_out = json.loads(CHOICE.read_text(encoding="utf-8"))["capitals"]
 
     def shares(countries: list[str]) -> dict[str, object]:
         own = np.array([rank_of[country] for country in countries])
@@ -127,7 +132,7 @@ def known_capitals(
     return {
         "candidates": len(capitals),
         "left out": shares(list(left_out)),
-        "others": shares([country for country in capitals if country not in left_out]),
+        "others": shares(list(others)),
         "each": [
             {"country": country, "capital": capital, "rank": rank_of[country] + 1,
              "sentences that tell it": sentences[country]}

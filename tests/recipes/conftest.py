@@ -1,6 +1,5 @@
-"""The recipe's folder on the path, and a small text in the layout of its corpus."""
+"""The recipe's folder on the path; a small text in the layout of its corpus, a tokenizer of it, and a new model."""
 
-import importlib.util
 import lzma
 import sys
 from pathlib import Path
@@ -10,14 +9,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "recipes" / "embedded_model"))
 
-import corpus
+from safetensors.numpy import save_file
 
+from robertakit import RobertaConfig, RobertaTokenizerFast
+from robertakit.architecture import initial_weights
 from robertakit.tokenizers.training import train_byte_level_bpe
 
-if importlib.util.find_spec("torch") is None:  # which the recipe of the embedded model is written in
-    collect_ignore = ["test_embedded_model.py", "test_evaluate.py", "test_start.py"]
-
-VOCABULARY = 320
+VOCABULARY = 400
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +36,47 @@ def text(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def shards(text, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    paragraphs = [p for name in ("one", "two") for d in corpus.documents(text / f"{name}.txt.xz") for p in d]
-    train_byte_level_bpe(paragraphs, VOCABULARY, folder / "tokenizer")
-    tokenizer = corpus.load_tokenizer(folder / "tokenizer")
-    for name in ("one", "two", "heldout"):
-        corpus.tokenize(text / f"{name}.txt.xz", tokenizer).save(folder / f"{name}.npz.xz")
+def model_folder(text, tmp_path_factory):
+    """A model with new weights and a tokenizer of the text."""
+    folder = tmp_path_factory.mktemp("model")
+    lines = [lzma.decompress((text / f"{name}.txt.xz").read_bytes()).decode() for name in ("one", "two")]
+    asked = ["It is he. It is she. This is good and that is bad."] * 100  # words of the bias probes
+    train_byte_level_bpe([*"".join(lines).split("\n"), *asked], VOCABULARY, folder)
+    tokenizer = RobertaTokenizerFast.from_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    config = RobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=514, type_vocab_size=1,
+    )  # fmt: skip
+    config.save_pretrained(folder)
+    save_file(initial_weights(config, "masked-lm", 1), folder / "model.safetensors", {"format": "pt"})
     return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(model_folder):
+    return RobertaTokenizerFast.from_pretrained(model_folder)
+
+
+class KnowingEngine:
+    """An engine that gives each packed row the logits that `say(batch, row)` names: {id: logit}, else 0."""
+
+    def __init__(self, vocab_size, say):
+        self.vocab_size, self.say = vocab_size, say
+
+    def run(self, batch, rows=None):
+        logits = np.zeros((len(rows), self.vocab_size))
+        for at, row in enumerate(rows):
+            for index, logit in self.say(batch, int(row)).items():
+                logits[at, index] = logit
+        return {"logits": logits}
+
+
+@pytest.fixture
+def knowing():
+    return KnowingEngine
+
+
+@pytest.fixture(scope="session")
+def shipped_tokenizer(root):
+    return RobertaTokenizerFast.from_pretrained(root / "src" / "robertakit" / "embedded" / "english")
