@@ -1,6 +1,5 @@
 """The loss in chunks is the plain one: values, gradients, dtypes, what it keeps, and what it refuses."""
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from robertakit.errors import ArgumentError, BadShape, InputError
@@ -22,10 +21,9 @@ Inputs = tuple[Tensor, Tensor, Tensor | None, Tensor]
 
 
 @pytest.fixture(autouse=True)
-def narrow_tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _narrow_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several tiles, the last one narrower, with vocabularies of a test's size."""
     monkeypatch.setattr(chunked_loss, "_WORDS", 8)
-    yield
 
 
 def drawn(

@@ -106,7 +106,7 @@ def score_labels(
     given, words = rows.to(dtype), weight.to(dtype)
     buffer = given.new_empty(min(chunk, len(rows)), len(weight), dtype=_wide(rows.dtype))
     with torch.autocast(rows.device.type, enabled=False):
-        for some, wanted in zip(given.split(chunk), labels.split(chunk), strict=True):
+        for some, wanted in zip(torch.split(given, chunk), torch.split(labels, chunk), strict=True):
             logs = _log_probabilities(some, words, bias, buffer[: len(some)])
             counted = wanted.ne(IGNORED_LABEL)
             at = wanted.where(counted, 0)[:, None]
@@ -176,7 +176,7 @@ def _wide_product(rows: Tensor, weight: Tensor) -> Tensor:
     """`rows @ weight.T` of one dtype, summed and returned in float32 at least."""
     half = rows.dtype in (torch.float16, torch.bfloat16)
     if half and rows.device.type == "cuda" and hasattr(torch.ops.aten.mm, "dtype"):  # PyTorch 2.8
-        return torch.ops.aten.mm.dtype(rows, weight.t(), torch.float32)
+        return cast(Tensor, torch.ops.aten.mm.dtype(rows, weight.t(), torch.float32))
     if rows.dtype == torch.float16:  # its range would not hold sums over many rows
         rows, weight = rows.float(), weight.float()
     return plain_product(rows, weight).to(_wide(rows.dtype))
@@ -193,7 +193,7 @@ def _log_probabilities(rows: Tensor, weight: Tensor, bias: Tensor | None, scores
         scores[:, tile] = _wide_product(rows, weight[tile])
     if bias is not None:
         scores += bias
-    for part in scores.split(max(1, len(scores) // _PARTS)):
+    for part in torch.split(scores, max(1, len(scores) // _PARTS)):
         part.copy_(torch.log_softmax(part, 1))
     return scores
 
@@ -211,6 +211,8 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Losses (R,), and the gradients of their sum that are wanted (others are empty), in float32 at least."""
     losses, for_rows, for_weight, for_bias = _empty(rows, weight, of_rows, of_weight, of_bias)
+    if not len(rows):
+        for_weight.zero_()
     given, words = rows.to(dtype), weight.to(dtype)
     buffer = given.new_empty(min(chunk, len(rows)), len(weight), dtype=losses.dtype)
     with torch.autocast(rows.device.type, enabled=False):
@@ -229,7 +231,7 @@ def _forward(
                 for_bias += counted.to(slope.dtype) @ slope
             if of_rows or of_weight:
                 into = (for_rows[part] if of_rows else None, for_weight if of_weight else None)
-                _add_products(slope, given[part], words, counted[:, None], *into)
+                _add_products(slope, given[part], words, counted[:, None], *into, adds=first > 0)
     return losses, for_rows, for_weight, for_bias
 
 
@@ -240,8 +242,9 @@ def _add_products(
     counted: Tensor,
     for_rows: Tensor | None,
     for_weight: Tensor | None,
+    adds: bool,
 ) -> None:
-    """Add `slope @ weight` to (C, W) and `slope.T @ rows` to (V, W), of the rows that are `counted` (C, 1)."""
+    """Add `slope @ weight` to (C, W), and add or set `slope.T @ rows` (V, W), of the rows `counted` (C, 1)."""
     turned, magnified = (rows * counted).t(), _MAGNIFIED if rows.dtype == torch.float16 else 1.0
     for tile in _tiles(len(weight), rows.device):
         narrow = slope[:, tile]
@@ -251,7 +254,9 @@ def _add_products(
         if for_rows is not None:
             for_rows.add_(_wide_product(narrow, weight[tile].t()), alpha=1 / magnified)
         if for_weight is not None:
-            for_weight[tile].add_(_wide_product(narrow.t(), turned), alpha=1 / magnified)
+            product = _wide_product(narrow.t(), turned)
+            product = product if magnified == 1 else product.div_(magnified)
+            for_weight[tile].add_(product) if adds else for_weight[tile].copy_(product)
     if for_rows is not None:
         for_rows *= counted
 
@@ -264,7 +269,7 @@ def _empty(
     return (
         rows.new_empty(len(rows), dtype=wide),
         rows.new_zeros(rows.shape if of_rows else (0,), dtype=wide),
-        weight.new_zeros(weight.shape if of_weight else (0,), dtype=wide),
+        weight.new_empty(weight.shape if of_weight else (0,), dtype=wide),
         weight.new_zeros(len(weight) if of_bias else 0, dtype=wide),
     )
 

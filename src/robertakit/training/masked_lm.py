@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from robertakit.architecture import count_parameters
 from robertakit.configuration import RobertaConfig
 from robertakit.errors import ArgumentError, InputError, require
 from robertakit.training.masking import Masking, draw_masks
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from robertakit.training.places import Place
     from robertakit.training.shards import Corpus
 
-__all__ = ["MaskedLM", "MaskedLMStep"]
+__all__ = ["MaskedLM", "MaskedLMStep", "step_flops"]
 
 #: Held-out text is judged as fill-mask is asked: every chosen token hidden, the same ones each time.
 _HELD_OUT = Masking(split=(1.0, 0.0, 0.0))
@@ -240,16 +239,8 @@ class MaskedLM:
         return figures
 
     def flops_per_token(self) -> float:
-        """Return the operations of a step for each token, a product and its sum as two, without any recomputing.
-
-        Two for each weight of a product forward, four backward (Kaplan et al. 2020, section 2.1), attention's scores
-        and sums over the keys that a token sees in rows of this corpus; the head for the share that is predicted.
-        """
-        config = self.config
-        width, layers = config.hidden_size, config.num_hidden_layers
-        layer = 4 * width * width + 2 * width * config.intermediate_size + 2 * width * self._seen
-        head = width * width + width * config.vocab_size
-        return 6.0 * (layers * layer + self.masking.rate * head)
+        """Return the operations of a step for each token, as `step_flops` counts them for rows of this corpus."""
+        return step_flops(self.config, predicted=self.masking.rate, seen=self._seen)
 
     # How it is made -----------------------------------------------------------------------------------------
 
@@ -290,6 +281,27 @@ class MaskedLM:
         rank, processes = (0, 1) if self._place is None else (self._place.rank, self._place.processes)
         for part in split_batch(held.epoch.lengths[held.rows], processes, self._micro_tokens)[rank]:
             yield self._masked(held.corpus, held.epoch, held.rows[part], _HELD_OUT, 0, 0)
+
+
+def step_flops(config: RobertaConfig, *, predicted: float, seen: float) -> float:
+    """Return the operations of a step for each token, a product and its sum as two, without any recomputing.
+
+    Two for each weight of a matrix forward, four backward (Kaplan et al. 2020, section 2.1), with attention's scores
+    and sums beside them; embeddings, normalisations and activations are left out, as is usual.
+
+    Args:
+        config: the model's.
+        predicted: share of the tokens that the head scores.
+        seen: keys that a token attends to.
+
+    Example:
+        >>> step_flops(RobertaConfig(), predicted=0.15, seen=512) / 1e9  # RoBERTa-base: 6 x 85 million, and the rest
+        0.600...
+    """
+    width, layers = config.hidden_size, config.num_hidden_layers
+    layer = 4 * width * width + 2 * width * config.intermediate_size + 2 * width * seen
+    head = width * width + width * config.vocab_size
+    return 6.0 * (layers * layer + predicted * head)
 
 
 class _HeldOut:
