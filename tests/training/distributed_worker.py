@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import resource
 import shutil
 import socket
 import sys
@@ -242,6 +243,22 @@ def first_weights(processes: int, parallel: str) -> object:
     return together(processes, parallel, work)[0]
 
 
+def judged_then_loaded(processes: int, parallel: str, folder: Path) -> object:
+    """Weights that an evaluation gathered are not what training goes on with after a load."""
+
+    def work(place: Place) -> object:
+        run = Run(place).go(0, 2)
+        checkpoints = Checkpoints(folder, place)
+        checkpoints.save(2, run.step, run.optimiser, {})
+        run.go(2, 4)
+        with torch.no_grad():
+            run.step(micro_batch(0, place.rank))
+        checkpoints.load(run.step, run.optimiser)
+        return run.go(2, 4).losses
+
+    return together(processes, parallel, work)[0]
+
+
 def half_precision(processes: int, parallel: str) -> object:
     """Gathered in bfloat16, kept and summed in float32."""
 
@@ -433,11 +450,13 @@ def main() -> None:
         },
         "full disk": lambda: full_disk(2, "fsdp", out / "full"),
         "another model": lambda: another_model(2, "fsdp", out / "another"),
+        "judged": lambda: judged_then_loaded(2, "fsdp", out / "judged"),
         "killed": lambda: killed(2, "fsdp", out / "killed"),
     }  # fmt: skip
     for name in sys.argv[2:]:
-        print(name, flush=True)
         (out / f"{name}.json").write_text(json.dumps(parts[name]()))
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        print(f"{name}: {used.ru_utime + used.ru_stime:.1f} s of processor so far", flush=True)
 
 
 if __name__ == "__main__":

@@ -493,7 +493,7 @@ def test_a_kill_at_any_step_of_a_save_leaves_the_one_before_or_the_new_one(tmp_p
     assert {"saved": 3} in outcomes
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("number", [errno.ENOSPC, pytest.param(errno.EIO, marks=pytest.mark.slow)])
 def test_an_error_at_any_step_of_a_save_is_said_and_takes_nothing(tmp_path: Path, number: int) -> None:
     _, disk = saved_twice(tmp_path / "whole")
     renamed = disk.steps.index(("rename", draft_of(disk)))
