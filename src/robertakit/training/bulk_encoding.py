@@ -24,7 +24,7 @@ from robertakit.tokenizers.splitter import split
 __all__ = ["BulkEncoder", "Encoded", "bulk_encoder"]
 
 #: Stretches that are kept, and the longest that is, in characters.
-_KEPT = 1 << 19
+_KEPT = 1 << 20
 _LONGEST = 64
 #: In place of a number: the sentence has to be encoded whole.
 _WHOLE = -1
@@ -193,7 +193,7 @@ class _Rows:
 
     def is_full(self) -> bool:
         """Whether it is time to begin anew, so that strange text cannot fill the memory."""
-        return len(self) > _KEPT or len(self._known.tokens) > 8 * _KEPT
+        return len(self) > _KEPT or len(self._known.tokens) > 4 * _KEPT
 
     def append(self, new: Encoded) -> NDArray[np.int64]:
         """Add stretches; return their numbers."""
