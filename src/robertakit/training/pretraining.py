@@ -33,6 +33,7 @@ from robertakit.training.loop import Loop  # noqa: E402
 from robertakit.training.loop_settings import LoopSettings  # noqa: E402
 from robertakit.training.masking import Masking  # noqa: E402
 from robertakit.training.packing import Packing  # noqa: E402
+from robertakit.training.neighbour_start import look_at_neighbours  # noqa: E402
 from robertakit.training.places import Place  # noqa: E402
 from robertakit.training.preparation import TOKENIZER, prepare, training_corpora  # noqa: E402
 from robertakit.training.prompts import AnsweringStep, AnsweringTask  # noqa: E402
@@ -147,7 +148,10 @@ def first_model(recipe: Recipe, folder: Path) -> RobertaForMaskedLM:
     if chosen.origin is None:
         config = chosen.config(len(tokenizer))
         set_seed(recipe.training.seed)
-        return cast(RobertaForMaskedLM, AutoModelForMaskedLM.from_config(config))
+        model = cast(RobertaForMaskedLM, AutoModelForMaskedLM.from_config(config))
+        if chosen.start == "neighbours":
+            look_at_neighbours(model)
+        return model
     model = cast(RobertaForMaskedLM, AutoModelForMaskedLM.from_pretrained(chosen.origin, **chosen.fields))
     if chosen.extend_vocabulary:
         extend_embeddings(model, spellings(AutoTokenizer.from_pretrained(chosen.origin), tokenizer))

@@ -211,6 +211,7 @@ def _of_model(recipe: Recipe) -> list[str]:
     if model.origin is not None:
         odd = [key for key in model.fields if key not in _DROPOUT]
         odd += ["family"] if model.family != "roberta" else []
+        odd += ["start"] if model.start != "published" else []
         return [
             f"model.{key} stands beside model.from, whose configuration is used; leave it out" for key in odd
         ]
@@ -222,7 +223,7 @@ def _of_model(recipe: Recipe) -> list[str]:
         if key in _OF_THE_TOKENIZER:
             problems.append(f"model.{key} is the tokenizer's to say; leave it out")
         elif key not in known:
-            near = nearest(key, [*known, "from", "family", "extend_vocabulary"])
+            near = nearest(key, [*known, "from", "family", "start", "extend_vocabulary"])
             problems.append(
                 f"model.{key} is no setting and no field of the configuration"
                 + (f"; did you mean {near!r}?" if near else "")

@@ -124,6 +124,8 @@ class Model:
     Attributes:
         origin: (``from`` in the file) checkpoint to go on from: folder, or name on the Hub.
         family: "roberta" or "xlm-roberta": the kind of a new model.
+        start: weights of a new model: "published" (normal), or "neighbours": positions as sines and a first layer
+            that looks at the neighbours, with which small models learn sooner (``neighbour_start.py``).
         extend_vocabulary: pieces to train on the sources and to add to the vocabulary of the checkpoint.
         fields: all other keys are fields of the configuration; those left out are as in the family's base size. Beside
             ``from`` only ``hidden_dropout_prob`` and ``attention_probs_dropout_prob`` may stand.
@@ -131,6 +133,7 @@ class Model:
 
     origin: str | None = setting(optional(text), None, key="from")
     family: str = setting(choice(*FAMILIES), "roberta")
+    start: str = setting(choice("published", "neighbours"), "published")
     extend_vocabulary: int = setting(whole(), 0)
     fields: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
