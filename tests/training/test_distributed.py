@@ -5,6 +5,7 @@ All of it is done once, by `distributed_worker.py`; the tests judge what it wrot
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ if not hasattr(os, "fork"):
     pytest.skip("processes are forked", allow_module_level=True)
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
+SOURCE = WORKER.parents[2] / "src"
 TWO, FOUR = ["ddp2", "fsdp2"], ["ddp4", "fsdp4"]
 RESUMED = [
     "fsdp2 to fsdp4", "fsdp2 to auto1", "fsdp2 to ddp2", "ddp2 to fsdp2", "ddp2 to auto1", "ddp2 to ddp4",
@@ -215,3 +217,70 @@ def test_a_process_killed_while_all_save_leaves_a_whole_checkpoint(slowly_done: 
     for at, ended, loaded in outcomes:
         assert loaded in ({"saved": 1}, {"saved": 2}), at
         assert loaded == {"saved": 2} or {"ended": -9} in ended, at
+
+
+RECIPE = """
+tokenizer = { train = "byte-level-bpe", vocabulary = 270 }
+packing = { lengths = 32 }
+held_out = { share = 0.2, prompts = ["The <mask> sat."] }
+[model]
+hidden_size = 16
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 32
+hidden_dropout_prob = 0.0
+attention_probs_dropout_prob = 0.0
+[training]
+steps = 6
+batch_sequences = 8
+learning_rate = 1e-3
+warm_up = 2
+device = "cpu"
+log_every = 1
+evaluate_every = 3
+save_every = 3
+keep = 9
+[[sources]]
+files = "text.txt"
+"""
+
+
+@pytest.mark.slow
+def test_the_same_command_under_torchrun_is_the_same_training(tmp_path: Path) -> None:
+    """From text to the log: by one process, by two sharded ones, and by one that goes on with what two began."""
+    words = ["the", "cat", "sat", "on", "a", "mat", "and", "the", "dog", "ran", "to", "the", "door"]
+    sentences = [" ".join(words[(i * j) % 13] for j in range(1, 8)).capitalize() + "." for i in range(1, 200)]
+    (tmp_path / "text.txt").write_text("\n\n".join(sentences))
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+
+    def pretrain(folder: str, *more: str, launch: list[str] = []) -> dict[tuple[str, int], float]:  # noqa: B006
+        command = [
+            sys.executable,
+            *launch,
+            "-m",
+            "robertakit",
+            "pretrain",
+            "recipe.toml",
+            "--folder",
+            folder,
+            *more,
+        ]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
+        ended = subprocess.run(
+            [*command, "--quiet"], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=500
+        )
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        rows = map(json.loads, (tmp_path / folder / "log.jsonl").read_text().splitlines())
+        return {(row["event"], row["step"]): row["loss"] for row in rows if "loss" in row}
+
+    one = pretrain("one")
+    two = pretrain("two", "--set", "training.parallel=fsdp", launch=torchrun)
+    assert len(one) == 6 + 3
+    assert two == pytest.approx(one, rel=1e-5)
+    shutil.copytree(tmp_path / "two", tmp_path / "mixed")
+    shutil.rmtree(tmp_path / "mixed" / "model")
+    (last,) = (tmp_path / "mixed" / "checkpoints").glob("*-step-6")
+    shutil.rmtree(last)
+    assert pretrain("mixed") == pytest.approx(one, rel=1e-5)
+    assert (tmp_path / "mixed" / "model" / "model.safetensors").is_file()
