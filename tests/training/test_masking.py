@@ -184,3 +184,22 @@ def test_a_vocabulary_without_words_has_no_random_one() -> None:
     rows = rows_of_lengths([5])
     with pytest.raises(InputError, match="vocabulary of 5 ids, all of them special"):
         draw_masks(rows, Masking(1.0, (0.0, 1.0, 0.0)), 5, Special(), seed=0, epoch=0)
+
+
+def test_no_rows() -> None:
+    nothing = np.zeros(0, np.int64)
+    inputs, labels = masks(Rows(nothing, nothing, np.zeros(1, np.int64), nothing, nothing), Masking())
+    assert len(inputs) == len(labels) == 0
+
+
+def test_a_run_draws_the_same_in_every_release() -> None:
+    """A change of these bits would give a resumed run other masks than it began with."""
+    rows = rows_of_lengths([20, 7, 12], first=1_000_000)
+    tokens, words = (
+        masks(rows, Masking(0.3, whole_words=whole), seed=11, epoch=3)[1] != IGNORED
+        for whole in (False, True)
+    )
+    assert np.flatnonzero(tokens).tolist() == [2, 4, 7, 10, 11, 14, 26, 28, 33, 35, 40]
+    assert np.flatnonzero(words).tolist() == [4, 5, 6, 7, 8, 9, 10, 11, 12, 26, 27, 28, 35, 36, 37]
+    inputs, _ = masks(rows, Masking(1.0, (0.0, 1.0, 0.0)), seed=11, epoch=3)
+    assert inputs[1:8].tolist() == [690, 997, 213, 649, 312, 744, 915]

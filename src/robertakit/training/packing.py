@@ -148,29 +148,24 @@ class Epoch:
         special, lengths = self._corpus.special, self._lengths[spans].astype(np.int64)
         # A span stands behind `<s>`, the spans before it, and their separators.
         before = np.cumsum(lengths) - lengths
-        heads = np.cumsum(counts) - counts  # each row's first span
-        ahead = np.repeat(before[heads], counts)
-        row_starts = np.repeat(cumulative[:-1], counts)
-        at = row_starts + 1 + before - ahead + self._separators * _within(counts)
+        ahead = np.repeat(before[np.cumsum(counts) - counts], counts)
+        at = np.repeat(cumulative[:-1], counts) + 1 + before - ahead + self._separators * _within(counts)
 
-        within = _within(lengths)
-        to = np.repeat(at, lengths) + within
-        origin = np.repeat(self._starts[spans], lengths) + within
         input_ids = np.full(cumulative[-1], special.eos, np.int64)
         input_ids[cumulative[:-1]] = special.bos
-        begins = np.zeros(len(to), np.bool_)
-        source_of = np.repeat(sources, lengths)
-        for source in np.unique(sources).tolist():
-            own = slice(None) if len(self._corpus.sources) == 1 else source_of == source
-            arrays = self._corpus.sources[source]
-            where = origin[own]
-            input_ids[to[own]] = arrays.tokens[where]
-            begins[own] = (arrays.word_starts[where >> 3] >> (where & 7).astype(np.uint8)) & 1
-        begins[before] = True  # what a row begins with is a word to it, though a sentence was cut there
-        words = np.cumsum(begins) - 1
-        word_ids = np.full(len(input_ids), -1, np.int64)
-        word_ids[to] = words - np.repeat(words[before[heads]], np.add.reduceat(lengths, heads))
-        return input_ids, word_ids
+        real, begins = np.zeros((2, len(input_ids)), np.bool_)
+        order = np.argsort(sources, kind="stable")
+        for own in np.split(order, np.flatnonzero(np.diff(sources[order])) + 1) if len(order) else ():
+            arrays, within = self._corpus.sources[int(sources[own[0]])], _within(lengths[own])
+            to = np.repeat(at[own], lengths[own]) + within
+            origin = np.repeat(self._starts[spans[own]], lengths[own]) + within
+            input_ids[to] = arrays.tokens[origin]
+            begins[to] = (arrays.word_starts[origin >> 3] >> (origin & 7).astype(np.uint8)) & 1
+            real[to] = True
+        begins[at] = True  # what a row begins with is a word to it, though a sentence was cut there
+        words: Ints = np.cumsum(begins, dtype=np.int64)
+        words -= np.repeat(words[cumulative[:-1]] + 1, np.diff(cumulative))
+        return input_ids, np.where(real, words, -1)
 
     def batches(self, tokens: int) -> Ints:
         """Divide the rows, in training order, into batches of about as many tokens.

@@ -106,7 +106,8 @@ class WordStarts:
         begins[0] = True
         begins[np.cumsum([len(word) for word, _ in cut])] = True  # a character of the alphabet is a byte
         lengths = self._lengths[ids]
-        return begins[np.cumsum(lengths) - lengths]
+        starts: NDArray[np.bool_] = begins[np.cumsum(lengths) - lengths]
+        return starts
 
 
 def _placeholders(error: UnicodeError) -> tuple[str, int]:
