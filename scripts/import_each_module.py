@@ -25,13 +25,13 @@ def main() -> int:
         if parts[-1] == "__main__":
             continue
         module = ".".join(["robertakit", *(part for part in parts if part != "__init__")])
-        framework = parts[0] if parts[0] in FRAMEWORKS else None
+        extra = parts[0] if parts[0] in FRAMEWORKS else "train" if parts[0] == "training" else None
         try:
             importlib.import_module(module)
             imported += 1
         except DependencyError as error:
             refused += 1
-            if framework is None or f"robertakit[{framework}]" not in str(error):
+            if extra is None or f"robertakit[{extra}]" not in str(error):
                 wrong.append(f"{module}: {error}")
         except Exception as error:  # noqa: BLE001 (whatever it is, it is the finding)
             wrong.append(f"{module}: {type(error).__name__}: {error}")

@@ -16,6 +16,7 @@ from robertakit.checkpoints import load_weights, save_weights
 from robertakit.checkpoints.loading import stored_weights
 from robertakit.errors import RobertakitError, listed, require
 from robertakit.files import locate
+from robertakit.training.loop_settings import check_unchanged
 
 GOLDEN = Path(__file__).parent / "golden"
 CHECKPOINTS = GOLDEN / "checkpoints"
@@ -81,6 +82,10 @@ TRIGGERS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         ("roberta.encoder.layer.1.output.dense.weight", "strict=False"),
     ),
     "SaveFailed": (a_failed_save, ("taken",)),
+    "TrainingError": (
+        lambda _: check_unchanged({"seed": 1}, {"seed": 2}),
+        ("seed was 1 and is 2", "another folder"),
+    ),
 }
 
 

@@ -29,7 +29,9 @@ def test_names_lead_to_their_row(name: str) -> None:
     assert peak_flops(name, "fp32") == PEAKS[row]["fp32"] * 1e12
 
 
-@pytest.mark.parametrize("name", ["", "cpu", "NVIDIA GeForce GTX 1080", "AMD Instinct MI300X", "H1000", "A1000"])
+@pytest.mark.parametrize(
+    "name", ["", "cpu", "NVIDIA GeForce GTX 1080", "AMD Instinct MI300X", "H1000", "A1000"]
+)
 def test_what_is_not_known_is_none(name: str) -> None:
     assert peak_flops(name, "bf16") is None
 

@@ -112,7 +112,7 @@ class LoopSettings:
         if self.minutes is not None:
             need("warm_up", 0 <= self.warm_up < 1, "a share below 1 where minutes are given")
         else:
-            need("warm_up", 0 <= self.warm_up <= (self.steps or 0), "0 to the number of steps")
+            need("warm_up", 0 <= self.warm_up <= max(1, self.steps or 0), "0 to the number of steps")
         for name in ("learning_rate", "epsilon"):
             need(name, 0 < getattr(self, name) < math.inf, "above 0")
         for name in ("weight_decay", "clip", "spike_deviations"):
