@@ -3,6 +3,7 @@
 # PYTHON              the Python that environments are made with (3.11 or newer)
 # ARGS                for `make run`: a sentence with <mask>, or the arguments of `robertakit run`; for a bench, its own
 # TORCH_INSTALL_ARGS  for `make test`: more arguments for pip, such as PyTorch's index of CPU builds
+# TEXT                for `make pretrain-demo`: folders or files of English text (plain, .gz, .xz, .zst, JSON lines, Parquet)
 # PYTEST_ARGS         more arguments for pytest, such as -k NAME
 
 PYTHON ?= python3
@@ -10,6 +11,11 @@ WORKERS ?= 2
 
 CORE := .venv/core/bin/python
 DEV := .venv/dev/bin/python
+TRAIN := .venv/train/bin/python
+# A demo's worth of the project's pre-training text where that is at hand; else what every machine has.
+TEXT ?= $(wildcard ../shared/data/pretrain/factbook.txt.xz ../shared/data/pretrain/wikipedia_b.txt.xz)
+DEMO_TEXT = $(or $(TEXT),runs/demo-text/*.txt)
+DEMO_FILES = $(foreach place,$(DEMO_TEXT),"$(place)$(if $(wildcard $(place)/.),/*)",)
 export PYTHONPATH := $(CURDIR)/src
 export ARGS TORCH_INSTALL_ARGS
 # Two workers share the cores already; libraries that start threads of their own only get in each other's way.
@@ -22,7 +28,7 @@ MAKE_ENVIRONMENT = @command -v $(PYTHON) >/dev/null || { \
 	exit 1; }; $(PYTHON) scripts/environment.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run env-core env-dev test test-all test-torch test-tensorflow test-jax test-peers lint format types check bench-startup bench-torch bench-frameworks dist freeze clean
+.PHONY: help run env-core env-dev test test-all test-torch test-tensorflow test-jax test-peers lint format types check pretrain-demo bench-startup bench-torch bench-frameworks bench-pretraining dist freeze clean
 
 help: ## this list
 	@echo "make WORD, where WORD is one of:"
@@ -66,6 +72,12 @@ types: .venv/dev/ready ## mypy, strict, on src/
 
 check: lint types test ## what a change must pass before it is offered
 
+pretrain-demo: .venv/train/ready ## from text to a model that fills masks in under ten minutes: TEXT="folder or files"
+	@$(if $(TEXT),,$(TRAIN) scripts/demo_text.py runs/demo-text)
+	@$(TRAIN) -m robertakit pretrain recipes/demo.toml --folder runs/demo \
+		--set 'sources=[{ name = "text", files = [$(DEMO_FILES)] }]' $(ARGS)
+	@$(TRAIN) -m robertakit run --model runs/demo/model "The capital of France is <mask>." "It returns a <mask> of strings."
+
 bench-startup: .venv/core/ready ## seconds of `import robertakit`, of --help, and to the first answer
 	@$(CORE) benchmarks/startup.py
 
@@ -74,6 +86,9 @@ bench-torch: .venv/peers-4/ready ## tokens per second, training steps and memory
 
 bench-frameworks: .venv/dev/ready .venv/reference/ready ## JAX and TensorFlow beside PyTorch and the reference's classes
 	@$(DEV) benchmarks/frameworks_speed.py --reference .venv/reference/bin/python $(ARGS)
+
+bench-pretraining: .venv/peers-4/ready ## masked-LM steps, memory and processes beside transformers' Trainer: an hour
+	@.venv/peers-4/bin/python benchmarks/pretraining_speed.py $(ARGS)
 
 dist: .venv/dev/ready ## build the wheel and the sdist into dist/
 	rm -rf dist
@@ -87,7 +102,7 @@ clean: ## remove environments, builds and caches
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment's stamp. environment.py compares what is wanted with what is there; newer files alone install nothing.
-.venv/core/ready .venv/dev/ready .venv/torch/ready .venv/tensorflow/ready .venv/jax/ready: .venv/%/ready: pyproject.toml constraints/tested.txt scripts/environment.py
+.venv/core/ready .venv/dev/ready .venv/torch/ready .venv/train/ready .venv/tensorflow/ready .venv/jax/ready: .venv/%/ready: pyproject.toml constraints/tested.txt scripts/environment.py
 	$(MAKE_ENVIRONMENT) $*
 
 .venv/peers-4/ready .venv/peers-5/ready .venv/reference/ready: .venv/%/ready: pyproject.toml constraints/%.txt scripts/environment.py

@@ -21,12 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # name -> (what pip installs, constraints, about how much it fetches, what it is for)
 TOOLS = ["pytest", "pytest-xdist", "hypothesis", "h5py", "msgpack"]  # what test modules import
 PEERS = ["transformers", "peft", "accelerate", "protobuf"]
-EVERYTHING = ".[torch,tensorflow-cpu,jax,dev]"
+EVERYTHING = ".[torch,tensorflow-cpu,jax,train,dev]"
 REFERENCE = ["transformers", "tensorflow-cpu", "tf-keras", "jax", "flax"]  # nothing of ours
 ENVIRONMENTS = {
     "core": (["-e", "."], "tested", "31 MB", "answers without a framework"),
     "dev": (["-e", EVERYTHING], "tested", "800 MB", "tests and checks with all three frameworks"),
     "torch": (["-e", ".[torch]", *TOOLS], "tested", "250 MB", "tests with PyTorch alone"),
+    "train": (["-e", ".[train]"], "tested", "300 MB", "pre-training"),
     "tensorflow": (["-e", ".[tensorflow-cpu]", *TOOLS], "tested", "400 MB", "tests with TensorFlow alone"),
     "jax": (["-e", ".[jax]", *TOOLS], "tested", "250 MB", "tests with JAX alone"),
     "peers-4": (["-e", ".[torch]", *PEERS, *TOOLS], "peers-4", "320 MB", "comparison with transformers 4"),

@@ -153,3 +153,56 @@ def test_reading_needs_no_framework() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.skipif(not RECIPES, reason="an installed package has no recipes beside it")
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_each_recipe_of_the_project_is_right(path: Path, tmp_path: Path) -> None:
+    recipe = read_recipe(path, files=False)
+    (tmp_path / "resolved.toml").write_text(recipe.toml(), encoding="utf-8")
+    assert read_recipe(tmp_path / "resolved.toml", files=False) == recipe
+    if recipe.model.origin is None:
+        assert recipe.model.config(vocab_size=recipe.tokenizer.vocabulary).num_hidden_layers > 0
+
+
+# Liu et al. 2019, table 9, and Conneau et al. 2020, section 3.1:
+# (layers, width, feed-forward, heads, vocabulary, updates, rows, peak, warm-up, smoothing).
+PUBLISHED = {
+    "roberta-base": (12, 768, 3072, 12, 50265, 500_000, 8192, 6e-4, 24_000, None),
+    "roberta-large": (24, 1024, 4096, 16, 50265, 500_000, 8192, 4e-4, 30_000, None),
+    "xlm-roberta-base": (12, 768, 3072, 12, 250_002, 1_500_000, 8192, 6e-4, 24_000, 0.3),
+    "xlm-roberta-large": (24, 1024, 4096, 16, 250_002, 1_500_000, 8192, 4e-4, 30_000, 0.3),
+}
+
+
+@pytest.mark.skipif(not RECIPES, reason="an installed package has no recipes beside it")
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_recipes_have_the_papers_numbers(name: str) -> None:
+    recipe = read_recipe(RECIPES[0].with_name(f"{name}.toml"), files=False)
+    config, training = recipe.model.config(recipe.tokenizer.vocabulary), recipe.training
+    found = (
+        config.num_hidden_layers, config.hidden_size, config.intermediate_size, config.num_attention_heads,
+        config.vocab_size, training.steps, training.batch_sequences, training.learning_rate, training.warm_up,
+        recipe.packing.smoothing,
+    )  # fmt: skip
+    assert found == PUBLISHED[name]
+    assert (training.betas, training.epsilon, training.weight_decay, training.clip) == (
+        (0.9, 0.98),
+        1e-6,
+        0.01,
+        0,
+    )
+    assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0.1, 0.1)
+    assert (recipe.masking.rate, recipe.masking.split) == (0.15, (0.8, 0.1, 0.1))
+    preset = type(config).preset(name)
+    for field in (
+        "max_position_embeddings",
+        "type_vocab_size",
+        "layer_norm_eps",
+        "hidden_act",
+        "hidden_size",
+    ):
+        assert getattr(config, field) == getattr(preset, field)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["look_at_neighbours"]
 
-#: By how many places the queries of each head of the first layer are turned: -1 finds the next token.
+#: Which neighbour each head of the first layer begins with.
 NEIGHBOURS = (-1, 1, -2, 2, -3, 3)
 
 
@@ -45,7 +45,7 @@ def look_at_neighbours(model: "RobertaForMaskedLM", gain: float = 1.7) -> None:
         >>> places = model.roberta.embeddings.position_embeddings.weight[2:10].detach()
         >>> scores = looks.query(places).detach()[:, :16] @ looks.key(places).detach()[:, :16].T  # of the first head
         >>> scores.argmax(-1).tolist()[1:7]
-        [2, 3, 4, 5, 6, 7]
+        [0, 1, 2, 3, 4, 5]
     """
     torch = require("torch", extra="torch", needed_for="a model's start")
     config = model.config
