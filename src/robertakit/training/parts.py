@@ -195,7 +195,7 @@ def load_part(path: Path) -> Part:
         ShardError: it is damaged; it is removed, so that the next run makes it anew.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             about = json.loads(bytes(arrays["about"]))
             faults = Faults()
             faults.extend(about["faults"].items(), about["first"])

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robertakit.errors import RobertakitError, ShardError, listed
-from robertakit.files import is_plain_name, read_json, text_writer, write_atomically
+from robertakit.files import finish_interrupted_save, is_plain_name, read_json, text_writer, write_atomically
 from robertakit.tokenizers import PreTrainedTokenizerBase
 
 __all__ = [
@@ -207,8 +207,6 @@ class ShardWriter:
         self._words = _ArrayWriter(folder / f"source-{number:03d}.words", "|u1")
         self._sentences = _ArrayWriter(folder / f"source-{number:03d}.sentences", "<i8")
         self._documents = _ArrayWriter(folder / f"source-{number:03d}.documents", "<i8")
-        self._sentences.append(np.zeros(1, np.int64))
-        self._documents.append(np.zeros(1, np.int64))
         self._left: NDArray[np.bool_] = np.zeros(0, bool)  # fewer than eight bits of words, not yet a byte
 
     def append(
@@ -219,6 +217,9 @@ class ShardWriter:
         document_ends: NDArray[np.int64],
     ) -> None:
         """Add documents: tokens (t,), bits (t,) unpacked, ends of sentences in tokens, of documents in sentences."""
+        if not self._tokens.length:
+            self._sentences.append(np.zeros(1, np.int64))
+            self._documents.append(np.zeros(1, np.int64))
         tokens_before, sentences_before = self._tokens.length, self._sentences.length - 1
         self._tokens.append(tokens)
         self._sentences.append(sentence_ends + tokens_before)
@@ -286,8 +287,9 @@ def read_manifest(folder: Path) -> dict[str, object] | None:
     """
     path = folder / MANIFEST
     try:
+        finish_interrupted_save(folder)
         manifest = read_json(path, limit=_MANIFEST_LIMIT)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (RobertakitError, OSError) as error:
         raise ShardError(
