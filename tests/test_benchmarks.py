@@ -38,6 +38,41 @@ def test_the_table_of_frameworks_shows_its_raw_results(root: Path, monkeypatch: 
     assert "<!-- frameworks -->" in page
 
 
+def test_the_tables_of_pretraining_show_their_raw_results(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a change of either: `python benchmarks/pretraining_report.py`."""
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    pretraining_report = importlib.import_module("pretraining_report")
+    page = pretraining_report.PAGE.read_text(encoding="utf-8")
+    assert pretraining_report.page_with(page) == page
+    named = {name for _, name, _ in pretraining_report.MARKED.findall(page)}
+    assert {path.stem for path in pretraining_report.RESULTS.glob("pretraining-*.json")} <= named
+
+
+def test_tables_of_pretraining(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    pretraining_report = importlib.import_module("pretraining_report")
+    part = {
+        "tokens": 1000, "lengths": [600, 400], "distances": {"loss of batch 0": 1e-7}, "flops_per_token": 2e9,
+        "shown": {"ours": "ours", "theirs_32": "theirs"}, "computed_tokens": {"ours": 1000, "theirs_32": 1200},
+        "seconds": {"ours": [1.0, 2.0, 4.0], "theirs_32": [8.0, 10.0, 24.0]},
+    }  # fmt: skip
+    loss = {
+        "words": 9, "width": 4, "distances": {"loss": 0.0, "gradient": 1e-7},
+        "measured": [{"rows": 64, "seconds": {"plain": [3.0, 4.0], "chunked": [1.0, 2.0]},
+                      "memory": {"plain": 2**22, "chunked": 2**21}}],
+    }  # fmt: skip
+    processes = {"seconds": {"1": [10.0], "2": [5.0]}, "tokens": 100, "distance": 0.0}
+    made = results() | {"steps": part, "loss": loss, "processes": processes}
+    made["machine"] = dict(made["machine"], peak_flops=1e13)  # type: ignore[call-overload]
+    rows = pretraining_report.tables(made).splitlines()
+    assert "| ours | 500 | 250 to 1,000 | 0% |  |  | 10.0% |" in rows
+    assert "| theirs | 100 | 42 to 125 | 20% |  | 6.00 (5.00 to 8.00) | 2.0% |" in rows
+    assert "| 64 | 3.50 | 1.50 | 2.50 (2.00 to 3.00) | 4 | 2 |" in rows
+    assert "| 2 | 20 | 20 to 20 | 2.00 |" in rows
+
+
 def results() -> dict[str, object]:
     part = {
         "tokens": 1000,
@@ -89,6 +124,25 @@ def test_the_script_compares_and_measures(root: Path, tmp_path: Path) -> None:
     assert "| robertakit, packed" in done.stdout
     way = [*command, "--peak-of", "answering:ours_packed"]
     assert json.loads(subprocess.run(way, capture_output=True, text=True).stdout)["added"] > 0
+
+
+@pytest.mark.peers
+def test_pretraining_is_compared_and_measured(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    command = [
+        sys.executable, str(root / "benchmarks" / "pretraining_speed.py"), "--small", "--sequences", "32",
+        "--rounds", "2", "--no-memory", "--processes", "1", "2", "--ways", "ours", "theirs_grouped_8",
+        "--output", str(file),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text(encoding="utf-8"))
+    assert list(found["steps"]["seconds"]) == ["ours", "theirs_grouped_8"]
+    assert all(len(each) == 2 and min(each) > 0 for each in found["steps"]["seconds"].values())
+    for part in ("steps", "loss"):
+        assert 0 < max(found[part]["distances"].values()) < 1e-5
+    assert list(found["processes"]["seconds"]) == ["1", "2"]
+    assert "| robertakit, packed" in done.stdout
 
 
 @pytest.mark.slow
