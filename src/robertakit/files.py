@@ -284,8 +284,7 @@ def write_atomically(
         SaveFailed: the disk refused; the old files stand, or the next ``locate`` finishes the new ones.
     """
     folder = Path(folder)
-    names = [*files, *remove]
-    if not all(is_plain_name(name) for name in names):
+    if not all(map(is_plain_name, names := [*files, *remove])):
         raise SaveFailed(given=f"file names {listed(names)}", expected="plain names without separators")
     save = os.urandom(8).hex()
     commit = folder / f".{save}{_COMMIT}"
@@ -393,10 +392,9 @@ def _remove_temporaries(folder: Path, save: str = "") -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make a folder's names durable: what was made, renamed or removed in it survives a power cut."""
-    if os.name != "posix":  # elsewhere a folder cannot be opened, and renames are durable by themselves
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if os.name == "posix":  # elsewhere a folder cannot be opened, and renames are durable by themselves
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
