@@ -5,7 +5,14 @@ import pytest
 
 from robertakit import BatchEncoding
 from robertakit.errors import BadShape, InputError, TokenizerError
-from robertakit.training.collating import laid_out, padded_columns, rows_of_examples, stacked, words_given
+from robertakit.training.collating import (
+    ids_of,
+    laid_out,
+    padded_columns,
+    rows_of_examples,
+    stacked,
+    words_given,
+)
 
 from .small_tokenizers import trained
 
@@ -79,3 +86,10 @@ def test_tensors_are_stacked_as_they_are() -> None:
     assert found.dtype == torch.bfloat16
     assert found.tolist() == [[1, 1], [0, 0]]
     assert stacked([torch.tensor([1]), torch.tensor([2])], "np").tolist() == [[1], [2]]
+
+
+def test_ids_are_one_row_of_whole_numbers() -> None:
+    assert ids_of({"input_ids": []}).tolist() == []
+    for wrong in ([[0, 2]], [0.5, 2.0], ["a"], 7):
+        with pytest.raises(InputError, match=r"input_ids of shape .*one row of whole numbers"):
+            ids_of({"input_ids": wrong})

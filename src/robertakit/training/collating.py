@@ -9,18 +9,27 @@ from numpy.typing import NDArray
 from robertakit.errors import InputError, TokenizerError, require
 from robertakit.tokenizers import BatchEncoding
 from robertakit.tokenizers.padding import TensorType, tensor_type, to_tensors
-from robertakit.tokenizers.values import Value
 
 if TYPE_CHECKING:
     from robertakit.tokenizers import PreTrainedTokenizerBase
 
-__all__ = ["Examples", "laid_out", "padded_columns", "rows_of_examples", "stacked", "words_given"]
+__all__ = [
+    "Examples",
+    "Row",
+    "ids_of",
+    "laid_out",
+    "padded_columns",
+    "rows_of_examples",
+    "stacked",
+    "words_given",
+]
 
 #: A list of lists, arrays or tensors of ids, or of dicts with ``input_ids``.
-Examples = Sequence[Value]
+Examples = Sequence[object]
+Row = dict[str, object]
 
 
-def rows_of_examples(examples: Examples) -> list[dict[str, Value]]:
+def rows_of_examples(examples: Examples) -> list[Row]:
     """Return examples as dicts that may be changed.
 
     Raises:
@@ -33,9 +42,9 @@ def rows_of_examples(examples: Examples) -> list[dict[str, Value]]:
         raise InputError(
             given=given, expected="a list of examples, each a list of ids or a dict with input_ids"
         )
-    rows = []
+    rows: list[Row] = []
     for example in examples:
-        row = dict(example) if isinstance(example, Mapping) else {"input_ids": example}
+        row: Row = dict(example) if isinstance(example, Mapping) else {"input_ids": example}
         if "input_ids" not in row:
             raise InputError(
                 given=f"an example with {', '.join(row) or 'nothing'}", expected="input_ids among them"
@@ -44,46 +53,63 @@ def rows_of_examples(examples: Examples) -> list[dict[str, Value]]:
     return rows
 
 
-def words_given(example: Value, row: dict[str, Value]) -> NDArray[np.bool_] | None:
+def words_given(example: object, row: Row) -> NDArray[np.bool_] | None:
     """Return where words begin as an example says itself, (n,); None where it does not.
 
     An example says so by a column ``word_ids`` (None or -1 at special tokens), or by being the `BatchEncoding` that a
     tokenizer made of one text.
     """
-    words = row.get("word_ids")
-    count = len(row["input_ids"])
-    if words is None:
+    ids = ids_of(row)
+    if "word_ids" in row:
+        words = np.asarray(row["word_ids"], np.float64)  # None is not a number
+        if words.shape != ids.shape:
+            raise InputError(given=f"{words.size} word_ids", expected=f"{len(ids)}, one for each id")
+        numbers = np.nan_to_num(words, nan=-1).astype(np.int64)
+    else:
         made = example.encodings if isinstance(example, BatchEncoding) else None
-        if not made or len(made) != 1 or list(made[0].ids) != list(row["input_ids"]):
+        if not made or len(made) != 1 or made[0].ids != ids.tolist():
             return None
-        encoding = made[0]
-        words = [  # a pair numbers each text's words from 0
-            None if word is None else 2 * word + (sequence or 0)
-            for word, sequence in zip(encoding.word_ids, encoding.sequence_ids, strict=True)
-        ]
-    if len(words) != count:
-        raise InputError(given=f"{len(words)} word_ids", expected=f"{count}, one for each id")
-    numbers = np.array([-1 if word is None else int(word) for word in words], np.int64)
-    starts = np.ones(count, np.bool_)
+        numbers = np.array(  # a pair numbers each text's words from 0
+            [
+                -1 if word is None else 2 * word + (sequence or 0)
+                for word, sequence in zip(made[0].word_ids, made[0].sequence_ids, strict=True)
+            ],
+            np.int64,
+        )
+    starts = np.ones(len(ids), np.bool_)
     starts[1:] = (numbers[1:] != numbers[:-1]) | (numbers[1:] < 0)
     return starts
 
 
+def ids_of(row: Row) -> NDArray[np.int64]:
+    """Return the ids of a row, (n,).
+
+    Raises:
+        InputError: what is no row of whole numbers.
+    """
+    ids = np.asarray(row["input_ids"])
+    if ids.ndim != 1 or (ids.size and ids.dtype.kind not in "iu"):
+        raise InputError(
+            given=f"input_ids of shape {ids.shape} and type {ids.dtype}",
+            expected="one row of whole numbers an example",
+        )
+    return ids.astype(np.int64)
+
+
 def padded_columns(
-    tokenizer: "PreTrainedTokenizerBase", rows: Sequence[dict[str, Value]], multiple: int | None
+    tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Row], multiple: int | None
 ) -> dict[str, NDArray[np.generic]]:
     """Pad rows to the longest one, and return their columns, (B, L) each.
 
     Raises:
         TokenizerError: rows of unequal length and no padding token.
     """
-    lengths = {len(row["input_ids"]) for row in rows}
+    lengths = {len(ids_of(row)) for row in rows}
     if tokenizer.pad_token_id is None and (len(lengths) > 1 or max(lengths) % (multiple or 1)):
         raise TokenizerError(given="rows to pad and no pad_token", hint="set tokenizer.pad_token")
     if tokenizer.pad_token_id is None:
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
-        columns.setdefault("attention_mask", [[1] * len(row["input_ids"]) for row in rows])
-        return {name: stacked(column, "np") for name, column in columns.items()}
+        columns = {name: np.asarray(stacked([row[name] for row in rows], "np")) for name in rows[0]}
+        return {"attention_mask": np.ones_like(columns["input_ids"])} | columns
     return dict(tokenizer.pad(rows, pad_to_multiple_of=multiple, return_tensors="np"))
 
 
@@ -101,7 +127,7 @@ def laid_out(rows: Sequence[NDArray[np.generic]], width: int, side: str, filler:
     return found
 
 
-def stacked(values: Sequence[Value], kind: str) -> Value:
+def stacked(values: Sequence[object], kind: str) -> object:
     """Stack the values of one column: numbers, lists, arrays or tensors of one shape.
 
     Raises:
@@ -110,7 +136,9 @@ def stacked(values: Sequence[Value], kind: str) -> Value:
     wanted = tensor_type(kind)
     if wanted is TensorType.PYTORCH:
         torch = require("torch", extra="torch", needed_for="return_tensors='pt'")
-        if all(isinstance(value, torch.Tensor) and value.shape == values[0].shape for value in values):
-            return torch.stack(list(values))
+        alike = len({getattr(value, "shape", None) for value in values}) == 1
+        if alike and all(isinstance(value, torch.Tensor) for value in values):
+            stack: object = torch.stack(list(values))
+            return stack
     lists = [value.numpy() if hasattr(value, "numpy") else value for value in values]
     return to_tensors({"column": lists}, wanted)["column"]

@@ -6,7 +6,7 @@ exactly the rate, rounded up or down by chance, and never a special token in pla
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from robertakit.errors import ArgumentError, TokenizerError, require
 from robertakit.tokenizers import BatchEncoding, PreTrainedTokenizerBase
 from robertakit.tokenizers.padding import PaddingStrategy, TensorType, tensor_type, to_tensors
-from robertakit.tokenizers.values import Value
 from robertakit.training import counter_random
 from robertakit.training.collating import (
     Examples,
+    Row,
+    ids_of,
     laid_out,
     padded_columns,
     rows_of_examples,
@@ -39,7 +40,7 @@ __all__ = [
 _CALLS = 6  # what a key is for
 
 
-def default_data_collator(features: Examples, return_tensors: str = "pt") -> dict[str, Value]:
+def default_data_collator(features: Examples, return_tensors: str = "pt") -> dict[str, object]:
     """Stack examples that have the same shapes already.
 
     ``label`` and ``label_ids`` become ``labels``; strings, and columns that are None, are left out.
@@ -61,7 +62,7 @@ def default_data_collator(features: Examples, return_tensors: str = "pt") -> dic
     rows = [dict(each) if isinstance(each, Mapping) else dict(vars(each)) for each in features]
     if not rows:
         raise ArgumentError(given="no example", expected="one or more")
-    batch: dict[str, Value] = {}
+    batch: dict[str, object] = {}
     for name in ("label", "label_ids"):
         if "labels" not in batch and rows[0].get(name) is not None:
             batch["labels"] = stacked([row[name] for row in rows], return_tensors)
@@ -85,7 +86,7 @@ class DefaultDataCollator:
 
     return_tensors: str = "pt"
 
-    def __call__(self, features: Examples, return_tensors: str | None = None) -> dict[str, Value]:
+    def __call__(self, features: Examples, return_tensors: str | None = None) -> dict[str, object]:
         """Collate; see `default_data_collator`."""
         return default_data_collator(features, return_tensors or self.return_tensors)
 
@@ -116,7 +117,7 @@ class DataCollatorWithPadding:
     pad_to_multiple_of: int | None = None
     return_tensors: str = "pt"
 
-    def __call__(self, features: Sequence[Mapping[str, Value]]) -> BatchEncoding:
+    def __call__(self, features: Examples) -> BatchEncoding:
         """Pad; ``label`` and ``label_ids`` become ``labels``."""
         batch = self.tokenizer.pad(
             rows_of_examples(features),
@@ -211,7 +212,7 @@ class DataCollatorForLanguageModeling:
         split = (float(self.mask_replace_prob), float(self.random_replace_prob), max(stays, 0.0))
         return Masking(self.mlm_probability, split, self.whole_word_mask)
 
-    def __call__(self, features: Examples, return_tensors: str | None = None) -> dict[str, Value]:
+    def __call__(self, features: Examples, return_tensors: str | None = None) -> BatchEncoding:
         """Collate and mask.
 
         Args:
@@ -235,8 +236,9 @@ class DataCollatorForLanguageModeling:
         if self.mlm:
             side = self.tokenizer.padding_side
             starts = laid_out([each for each in begins if each is not None], ids.shape[1], side, 1)
-            barred = None if given is None else given.astype(np.bool_)
-            barred = self._special(ids) if barred is None else barred | (columns["attention_mask"] == 0)
+            barred = self._special(ids) if given is None else given.astype(np.bool_)
+            if "attention_mask" in columns:
+                barred |= columns["attention_mask"] == 0
             masked = self._masked(ids, barred, starts if self.whole_word_mask else None, self._key(kind))
             columns["input_ids"], columns["labels"] = masked
         else:
@@ -251,15 +253,14 @@ class DataCollatorForLanguageModeling:
         flagged = (id for id, token in self.tokenizer.added_tokens_decoder.items() if token.special)
         return sorted({*self.tokenizer.all_special_ids, *flagged})
 
-    def _word_starts(self, example: Value, row: dict[str, Value]) -> NDArray[np.bool_] | None:
+    def _word_starts(self, example: object, row: Row) -> NDArray[np.bool_] | None:
         """Where the words of an example begin, where that matters."""
         if not (self.mlm and self.whole_word_mask):
             return None
-        ids = np.asarray(row["input_ids"])
         starts = words_given(example, row)
         if starts is None:
             self._words = self._words or WordStarts(self.tokenizer)
-            starts = self._words(ids)
+            starts = self._words(ids_of(row))
         if "chinese_ref" in row:  # as the reference has it: these tokens go on with the word before
             starts[np.asarray(row["chinese_ref"], np.int64)] = False
         return starts
