@@ -236,6 +236,19 @@ def test_half_types_are_as_good_as_their_rounding(dtype, bound, dropout):
     assert (half.double() - exact).abs().max() <= 4 * bound * exact.abs().max()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_gradients_in_half_types_are_rounded_once_on_a_processor(dtype):
+    query, key, value, bounds = drawn(LENGTHS, heads=2, width=16, dtype=dtype)
+    inputs = [x.requires_grad_() for x in (query, key, value)]
+    wide = [x.detach().float().requires_grad_() for x in inputs]
+    arriving = torch.randn(query.shape, generator=torch.Generator().manual_seed(3)).to(dtype)
+    halves = torch.autograd.grad(packed_attention(*inputs, bounds), inputs, arriving)
+    exact = torch.autograd.grad(packed_attention(*wide, bounds), wide, arriving.float())
+    for half, other in zip(halves, exact, strict=True):
+        assert half.dtype == dtype
+        assert torch.equal(half, other.to(dtype))
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_autocast_computes_in_its_type_and_returns_it(dropout):
     query, key, value, bounds = drawn(LENGTHS, dtype=torch.float32)
