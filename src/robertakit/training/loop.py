@@ -1,5 +1,6 @@
 """The training loop: a task, a step module and a place in, trained weights and a log out; it knows no masked LM."""
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -125,7 +126,10 @@ class Loop:
         shown: bool = True,
     ) -> None:
         self.task, self.settings, self.place = task, settings, place
-        self.checkpoints, self.logs, self.identity = checkpoints, logs, dict(identity or {})
+        self.checkpoints, self.logs = checkpoints, logs
+        self.identity: dict[str, object] = json.loads(
+            json.dumps(dict(identity or {}))
+        )  # as it will come back
         self.progress = Progress()
         self._updates = Updates(task, step, settings, place)
         self.step, self.optimiser = self._updates.step, self._updates.optimiser
