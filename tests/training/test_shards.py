@@ -9,15 +9,8 @@ import numpy as np
 import pytest
 
 from robertakit.errors import ShardError
-from robertakit.training.shards import (
-    MANIFEST,
-    Corpus,
-    ShardWriter,
-    SpecialIds,
-    read_manifest,
-    token_type,
-    write_manifest,
-)
+from robertakit.training.shard_writing import ShardWriter, token_type, write_manifest
+from robertakit.training.shards import MANIFEST, Corpus, SpecialIds
 
 SPECIAL = SpecialIds(0, 2, 1, 99, 3, (0, 1, 2, 3, 99))
 
@@ -164,11 +157,3 @@ def test_what_is_not_verified_is_mapped_all_the_same(tmp_path: Path) -> None:
     write(tmp_path)
     changed("source-000.words", 2)(tmp_path)
     assert Corpus.open(tmp_path, verify=False).tokens
-
-
-def test_an_abandoned_source_leaves_nothing(tmp_path: Path) -> None:
-    writer = ShardWriter(tmp_path, 0, 100)
-    writer.append(np.array([5], np.uint16), np.array([True]), np.array([1]), np.array([1]))
-    writer.abandon()
-    assert not list(tmp_path.iterdir())
-    assert read_manifest(tmp_path) is None

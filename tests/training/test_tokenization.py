@@ -13,7 +13,7 @@ import pytest
 from robertakit import RobertaTokenizerFast
 from robertakit.errors import ArgumentError, ShardError, SourceError
 from robertakit.tokenizers.training import train_byte_level_bpe
-from robertakit.training import parts, shards, tokenization
+from robertakit.training import parts, shard_writing, tokenization
 from robertakit.training.sentences import split_sentences
 from robertakit.training.shards import MANIFEST, Corpus
 from robertakit.training.sources import Source
@@ -146,7 +146,7 @@ def test_a_run_that_is_cut_off_goes_on(
     if name == "fsync":
         monkeypatch.setattr(os, "fsync", cutting(os.fsync))
     elif name == "write":
-        monkeypatch.setattr(shards._ArrayWriter, "append", cutting(shards._ArrayWriter.append))
+        monkeypatch.setattr(shard_writing._ArrayWriter, "append", cutting(shard_writing._ArrayWriter.append))
     else:
         monkeypatch.setattr(Path, name, cutting(getattr(Path, name)))
     cuts = 0

@@ -21,14 +21,8 @@ from robertakit.errors import ArgumentError, ShardError, SourceError, listed
 from robertakit.tokenizers import AutoTokenizer, PreTrainedTokenizerBase
 from robertakit.training.faults import Faults
 from robertakit.training.parts import PartMaker, fingerprint, load_part, text_parts
-from robertakit.training.shards import (
-    MANIFEST,
-    Corpus,
-    ShardWriter,
-    SpecialIds,
-    read_manifest,
-    write_manifest,
-)
+from robertakit.training.shard_writing import ShardWriter, write_manifest
+from robertakit.training.shards import MANIFEST, Corpus, SpecialIds, read_manifest
 from robertakit.training.sources import Source
 
 __all__ = ["tokenize"]
