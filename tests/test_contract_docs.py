@@ -23,7 +23,8 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 #: What an example says where its framework is not installed.
 ABSENT = re.compile(
-    r"No module named '(torch|tensorflow|keras|jax|flax|optax)'|pip install 'robertakit\[(torch|tensorflow|jax)\]'"
+    r"No module named '(torch|tensorflow|keras|jax|flax|optax)'|"
+    r"pip install 'robertakit\[(torch|tensorflow|jax|train)\]'"
 )
 
 
