@@ -17,6 +17,8 @@ from robertakit.checkpoints.loading import stored_weights
 from robertakit.errors import RobertakitError, listed, require
 from robertakit.files import locate
 from robertakit.training.loop_settings import check_unchanged
+from robertakit.training.shards import Corpus
+from robertakit.training.sources import Source
 
 GOLDEN = Path(__file__).parent / "golden"
 CHECKPOINTS = GOLDEN / "checkpoints"
@@ -82,6 +84,11 @@ TRIGGERS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         ("roberta.encoder.layer.1.output.dense.weight", "strict=False"),
     ),
     "SaveFailed": (a_failed_save, ("taken",)),
+    "SourceError": (
+        lambda folder: Source((str(folder / "*.txt"),)).paths(),
+        ("*.txt", "finds no file", "glob"),
+    ),
+    "ShardError": (Corpus.open, ("manifest.json", "folder of shards", "tokenize")),
     "TrainingError": (
         lambda _: check_unchanged({"seed": 1}, {"seed": 2}),
         ("seed was 1 and is 2", "another folder"),
