@@ -17,6 +17,7 @@ from robertakit.checkpoints.loading import stored_weights
 from robertakit.errors import RobertakitError, listed, require
 from robertakit.files import locate
 from robertakit.training.loop_settings import check_unchanged
+from robertakit.training.recipe import read_recipe
 from robertakit.training.shards import Corpus
 from robertakit.training.sources import Source
 
@@ -65,6 +66,10 @@ TRIGGERS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         ("2 rows", "expected 1"),
     ),
     "ArgumentError": (lambda _: head_named("RobertaForNothing"), ("RobertaForNothing", "masked-lm")),
+    "RecipeError": (
+        lambda folder: read_recipe(folder / "absent.toml"),
+        ("absent.toml", "name a TOML file"),
+    ),
     "TokenizerError": (
         robertakit.RobertaTokenizer.from_pretrained,
         ("vocab.json",),

@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING, cast
 
 from robertakit.errors import ArgumentError, TokenizerError, require
 from robertakit.tokenizers import (
+    AutoTokenizer,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
-    RobertaTokenizerFast,
     XLMRobertaTokenizerFast,
 )
 from robertakit.tokenizers.byte_level import ByteLevelModel, read_merges, read_vocabulary
 from robertakit.tokenizers.fast_bpe import FastByteLevelBPE
 from robertakit.tokenizers.sentencepiece_model import PieceType, SentencePieceModel
 from robertakit.tokenizers.training import train_unigram
-from robertakit.tokenizers.values import Value
 
 if TYPE_CHECKING:
     from torch.nn import Embedding
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["continued_merges", "extend_embeddings", "extend_vocabulary", "spellings"]
 
 _TEXTS_AT_ONCE = 1000
-_MODEL_FILE = "sentencepiece.bpe.model"
+_MODEL_FILE, _SETTINGS = "sentencepiece.bpe.model", "tokenizer_config.json"
 #: A unigram vocabulary of the domain is this many times the pieces that are wanted: most of it is in the old one.
 _DOMAIN_SIZE = 4
 
@@ -135,7 +134,7 @@ def extend_vocabulary(
         >>> from tempfile import mkdtemp
         >>> from robertakit.tokenizers.training import train_byte_level_bpe
         >>> folder = train_byte_level_bpe(["the low, lower, lowest"] * 4, 275, mkdtemp())
-        >>> old = RobertaTokenizerFast.from_pretrained(folder)
+        >>> old = AutoTokenizer.from_pretrained(folder)
         >>> new = extend_vocabulary(old, ["the myelin sheath of the axon"] * 3, 20)
         >>> len(old) < len(new) <= len(old) + 20, new.mask_token_id == old.mask_token_id
         (True, True)
@@ -148,39 +147,39 @@ def extend_vocabulary(
         raise ArgumentError(given=f"count={count}", expected="1 or more new pieces")
     with TemporaryDirectory() as name:
         folder = Path(name)
-        files = [Path(file).name for file in tokenizer.save_vocabulary(folder)]
-        settings: dict[str, Value] = {
-            key: value for key, value in tokenizer.init_kwargs.items() if key not in _OF_THE_FILES
-        }
-        if "merges.txt" in files:
-            model = ByteLevelModel(read_vocabulary(folder / "vocab.json"), read_merges(folder / "merges.txt"))
-            _refuse_added(tokenizer, model.vocabulary)
-            merges = continued_merges(
-                _words(model, texts), model.vocabulary, count, min_frequency=min_frequency
-            )
-            _refuse_none(merges)
-            first = max(model.vocabulary.values()) + 1
-            new = {"".join(pair): first + number for number, pair in enumerate(merges)}
-            longer = ByteLevelModel({**model.vocabulary, **new}, [*model.merges, *merges], model.unk_token)
-            return _byte_level(longer, folder, settings)
-        if _MODEL_FILE in files:
+        tokenizer.save_pretrained(folder)
+        if (folder / "merges.txt").is_file():
+            _extend_byte_level(tokenizer, folder, texts, count, min_frequency)
+        elif (folder / _MODEL_FILE).is_file():
             _refuse_added(tokenizer, XLMRobertaTokenizerFast(folder / _MODEL_FILE).get_vocab())
-            unigram = _with_pieces(SentencePieceModel.from_file(folder / _MODEL_FILE), texts, count)
-            (folder / _MODEL_FILE).write_bytes(unigram.to_bytes())
-            return XLMRobertaTokenizerFast(folder / _MODEL_FILE, **settings)
-    raise TokenizerError(
-        given=f"a {type(tokenizer).__name__}", expected="RoBERTa's byte-level BPE or XLM-R's unigram model"
-    )
+            model = _with_pieces(SentencePieceModel.from_file(folder / _MODEL_FILE), texts, count)
+            (folder / _MODEL_FILE).write_bytes(model.to_bytes())
+        else:
+            raise TokenizerError(
+                given=f"a {type(tokenizer).__name__}",
+                expected="RoBERTa's byte-level BPE or XLM-R's unigram model",
+            )
+        # What was derived from the old vocabulary is derived anew from the new one.
+        (folder / "tokenizer.json").unlink(missing_ok=True)
+        settings: dict[str, object] = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        settings.pop("added_tokens_decoder", None)
+        (folder / _SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
+        return AutoTokenizer.from_pretrained(folder)
 
 
-_OF_THE_FILES = ("added_tokens_decoder", "tokenizer_file", "vocab_file", "merges_file")
-
-
-def _byte_level(model: ByteLevelModel, folder: Path, settings: dict[str, Value]) -> RobertaTokenizerFast:
-    merges = ["#version: 0.2", *(f"{left} {right}" for left, right in model.merges), ""]
-    (folder / "merges.txt").write_text("\n".join(merges), encoding="utf-8")
-    (folder / "vocab.json").write_text(json.dumps(dict(model.vocabulary)), encoding="utf-8")
-    return RobertaTokenizerFast(folder / "vocab.json", folder / "merges.txt", **settings)
+def _extend_byte_level(
+    tokenizer: PreTrainedTokenizerBase, folder: Path, texts: Iterable[str], count: int, min_frequency: int
+) -> None:
+    """Replace `vocab.json` and `merges.txt` of a folder by longer ones."""
+    model = ByteLevelModel(read_vocabulary(folder / "vocab.json"), read_merges(folder / "merges.txt"))
+    _refuse_added(tokenizer, model.vocabulary)
+    merges = continued_merges(_words(model, texts), model.vocabulary, count, min_frequency=min_frequency)
+    _refuse_none(merges)
+    first = max(model.vocabulary.values()) + 1
+    new = {"".join(pair): first + number for number, pair in enumerate(merges)}
+    lines = ["#version: 0.2", *(f"{left} {right}" for left, right in (*model.merges, *merges)), ""]
+    (folder / "merges.txt").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "vocab.json").write_text(json.dumps({**model.vocabulary, **new}), encoding="utf-8")
 
 
 def _refuse_added(tokenizer: PreTrainedTokenizerBase, vocabulary: Mapping[str, int]) -> None:

@@ -9,10 +9,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from typing import ClassVar, Generic, Protocol, TypeVar, cast
 
 __all__ = [
     "Kind",
@@ -35,8 +32,15 @@ __all__ = [
     "whole",
 ]
 
+
+class Section(Protocol):
+    """A dataclass of settings."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
+
+
 T = TypeVar("T")
-S = TypeVar("S", bound="DataclassInstance")
+S = TypeVar("S", bound=Section)
 _REQUIRED = object()
 
 
@@ -271,7 +275,7 @@ def shown(value: object) -> str:
     return written if len(written) <= 80 else written[:77] + "…"
 
 
-def plain(section: "DataclassInstance") -> dict[str, object]:
+def plain(section: Section) -> dict[str, object]:
     """Return a section as the table that reads back as the same; what is None is left out."""
     table: dict[str, object] = {}
     for field in dataclasses.fields(section):
@@ -309,7 +313,7 @@ def _key(key: object) -> str:
     return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else toml(name)
 
 
-def differences(old: "DataclassInstance", new: "DataclassInstance", where: str) -> list[str]:
+def differences(old: Section, new: Section, where: str) -> list[str]:
     """Return a sentence for each setting that decides the outcome and differs between two sections of one kind."""
     changed = []
     for field in dataclasses.fields(old):
