@@ -1,6 +1,6 @@
 r"""Measure the embedded model: everything that its card says, by one command, from the top of the checkout.
 
-python recipes/embedded_model/left_out.py --text ../shared/data/pretrain --to runs/embedded/text
+python recipes/embedded_model/left_out.py --text ../shared/data/pretrain --to runs/embedded-text
 python recipes/embedded_model/evaluate.py --card src/robertakit/embedded/english/README.md
 
 The second measures `--model` (the shipped one) and writes `--report`; `--card` writes the same figures into a model
@@ -37,8 +37,9 @@ from positions import HeldOut, begins_word, known_kinds
 from robertakit import AutoTokenizer, PreTrainedTokenizerFast
 from robertakit.architecture import count_parameters
 from robertakit.engine import Engine, ModelEngine
+from robertakit.training.preparation import training_sources
 from robertakit.training.recipe import Recipe, read_recipe
-from robertakit.training.sources import Source, read_documents
+from robertakit.training.sources import read_documents
 from robertakit.training.tokenization import tokenize
 
 TOP = HERE.parent.parent
@@ -82,18 +83,11 @@ def pairs(run: Engine, tokenizer: PreTrainedTokenizerFast, counts: Bigrams) -> d
     }
 
 
-def sources(recipe: Recipe) -> list[Source]:
-    """The training text of a recipe."""
-    return [
-        Source(one.files, one.name, one.format, one.field, one.weight, one.language) for one in recipe.sources
-    ]
-
-
 def told(recipe: Recipe) -> questions.Told:
     """What the training text tells of the prompts, and of the capitals that its template lines leave out."""
     prompts = json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))["prompts"]
     text = questions.Told([prompt["text"] for prompt in prompts], left_out.read_choice()[0])
-    for source in sources(recipe):
+    for source in training_sources(recipe):
         for paragraphs in read_documents(source):
             text.read(paragraphs)
     return text
@@ -104,7 +98,7 @@ def evaluate(model: Path, recipe: Recipe, work: Path, workers: int = 0) -> dict[
     tokenizer = AutoTokenizer.from_pretrained(model)
     held_out = HeldOut.read(Path(recipe.held_out.files[0]), tokenizer, known_kinds())
     hidden = held_out.hidden(begins_word(tokenizer.get_vocab()))
-    counts = Bigrams(tokenize(sources(recipe), model, work / "shards", workers=workers))
+    counts = Bigrams(tokenize(training_sources(recipe), model, work / "shards", workers=workers))
     reading = told(recipe)
     overlap = reading.overlap()
     with engine("torch" if importlib.util.find_spec("torch") else "numpy", model) as run:
@@ -128,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--recipe", type=Path, default=HERE.parent / "embedded.toml", help="says where the text is"
     )
-    parser.add_argument("--work", type=Path, default=Path("runs/embedded"), help="folder for the shards")
+    parser.add_argument("--work", type=Path, default=Path("runs/embedded-text"), help="folder for the shards")
     parser.add_argument("--workers", type=int, default=0, help="processes that tokenize (all cores)")
     parser.add_argument("--report", type=Path, default=HERE / "report.json", help="JSON file to write")
     parser.add_argument("--card", type=Path, help="model card to fill")

@@ -48,6 +48,18 @@ def of_run(folder: Path, recipe: Recipe) -> Run:
         for line in lines
         if line["event"] == "evaluate"
     ]
+    settings: dict[str, object] = {
+        "rows of a batch": training.batch_sequences,
+        "tokens of a batch": training.batch_tokens,
+        "row lengths": [list(length) for length in packing.lengths],
+        "share of words to predict": masking.rate,
+        "learning rate": training.learning_rate,
+        "warm-up": training.warm_up,
+        "weight decay": training.weight_decay,
+        "clipping": training.clip,
+        "arithmetic": training.precision,
+        "seed": training.seed,
+    }
     return {
         "began": "anew" if recipe.model.origin is None else "from the weights before",
         "environment": {
@@ -57,17 +69,7 @@ def of_run(folder: Path, recipe: Recipe) -> Run:
         "seconds": lines[-1]["seconds"],
         "updates": lines[-1]["step"],
         "tokens": lines[-1]["tokens"],
-        "settings": {
-            "rows of a batch": training.batch_sequences,
-            "row lengths": [list(length) for length in packing.lengths],
-            "share of words to predict": masking.rate,
-            "learning rate": training.learning_rate,
-            "warm-up": training.warm_up,
-            "weight decay": training.weight_decay,
-            "clipping": training.clip,
-            "arithmetic": training.precision,
-            "seed": training.seed,
-        },
+        "settings": {name: value for name, value in settings.items() if value is not None},
         "curve": curve,
     }
 

@@ -1,6 +1,6 @@
 r"""Leave the capitals of 20 countries out of the fact book's template lines, so that they can be asked for later.
 
-python recipes/embedded_model/left_out.py --text ../shared/data/pretrain --to runs/embedded/text
+python recipes/embedded_model/left_out.py --text ../shared/data/pretrain --to runs/embedded-text
 
 The first paragraph of a country in `factbook.txt.xz` is rendered by template: "The capital of Kenya is Nairobi. Nairobi
 is the capital of Kenya." Of 20 countries both sentences are dropped; everything else stays as it is, and `--to` gets
