@@ -1,9 +1,9 @@
 """Tokens per second and memory of pre-training beside transformers' Trainer, in one run.
 
-    make bench-pretraining                                       all of it, most of an hour on two cores
+    make bench-pretraining                                       all of it, half an hour on two cores
     make bench-pretraining ARGS="--sequences 32 --rounds 2 --small"     to try the script
     make bench-pretraining ARGS="--save"                         also write benchmarks/results/ and docs/benchmarks.md
-    make bench-pretraining ARGS="--device cuda --precision bf16 --compile --length 128 --sequences 4096 --save"
+    make bench-pretraining ARGS="--device cuda --precision bf16 --compile --length 128 --sequences 16384 --save"
 
 Every way has the same random weights (RoBERTa-base), sequences, threads, optimiser (AdamW, PyTorch's fused one) and
 32 sequences an update. Losses and a gradient are compared first: one that differs stops the run. Then come the rounds,

@@ -194,7 +194,7 @@ def ways(work: Workload, models: dict[str, nn.Module], setting: Setting) -> list
         make = partial(Trained, work, models["theirs"], setting)
         shown = "transformers' Trainer, 32 as they come"
         found.append(Way("theirs_32", shown, "theirs", batches, make(32, grouped=False), True))
-        for size in (32, 16, 8, 4):
+        for size in (16, 8, 4):
             shown = f"Trainer, `group_by_length`, {size} at once"
             found.append(
                 Way(f"theirs_grouped_{size}", shown, "theirs", batches, make(size, grouped=True), True)
