@@ -10,14 +10,17 @@ Shape letters: R rows, W width, V vocabulary, C rows of a chunk.
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
-import torch
-from torch import Tensor
-from torch.autograd.function import FunctionCtx
-
 from robertakit.architecture import IGNORED_LABEL
-from robertakit.errors import ArgumentError, BadShape, InputError
-from robertakit.torch.linear import plain_product
-from robertakit.torch.packing import makes_graph
+from robertakit.errors import ArgumentError, BadShape, InputError, require
+
+require("torch", extra="train", needed_for="training")
+
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torch.autograd.function import FunctionCtx  # noqa: E402
+
+from robertakit.torch.linear import plain_product  # noqa: E402
+from robertakit.torch.packing import makes_graph  # noqa: E402
 
 __all__ = ["Scored", "label_ranks", "linear_cross_entropy", "score_labels"]
 

@@ -118,7 +118,7 @@ def split_batch(lengths: Sequence[int] | Ints, processes: int, most_tokens: int)
 
     Example:
         >>> [[part.tolist() for part in share] for share in split_batch([5, 4, 3, 3, 1], 2, 6)]
-        [[[0], [1, 4]], [[2, 3], []]]
+        [[[0], [1]], [[2, 4], [3]]]
     """
     sizes = np.asarray(lengths, np.int64)
     longest_first = np.argsort(-sizes, kind="stable")
