@@ -118,7 +118,7 @@ def split_batch(lengths: Sequence[int] | Ints, processes: int, most_tokens: int)
 
     Example:
         >>> [[part.tolist() for part in share] for share in split_batch([5, 4, 3, 3, 1], 2, 6)]
-        [[[0], [1]], [[2, 4], [3]]]
+        [[[0], [2, 4]], [[1], [3]]]
     """
     sizes = np.asarray(lengths, np.int64)
     longest_first = np.argsort(-sizes, kind="stable")
@@ -127,7 +127,7 @@ def split_batch(lengths: Sequence[int] | Ints, processes: int, most_tokens: int)
     while True:
         parts = _dealt(sizes, longest_first, processes * rounds, most)
         if parts is not None:
-            return [parts[first : first + rounds] for first in range(0, len(parts), rounds)]
+            return [parts[rank::processes] for rank in range(processes)]
         rounds += 1
 
 
