@@ -9,6 +9,7 @@ goes on from whatever is there.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,13 +33,14 @@ from robertakit.training.logs import LOG, RunLog, read_log  # noqa: E402
 from robertakit.training.loop import Loop  # noqa: E402
 from robertakit.training.loop_settings import LoopSettings  # noqa: E402
 from robertakit.training.masking import Masking  # noqa: E402
-from robertakit.training.packing import Packing  # noqa: E402
 from robertakit.training.neighbour_start import look_at_neighbours  # noqa: E402
+from robertakit.training.packing import Packing  # noqa: E402
 from robertakit.training.places import Place  # noqa: E402
 from robertakit.training.preparation import TOKENIZER, prepare, training_corpora  # noqa: E402
 from robertakit.training.prompts import AnsweringStep, AnsweringTask  # noqa: E402
 from robertakit.training.recipe import Recipe  # noqa: E402
 from robertakit.training.report import REPORT, write_report  # noqa: E402
+from robertakit.training.run_lock import alone_in  # noqa: E402
 from robertakit.training.shards import Corpus  # noqa: E402
 from robertakit.training.trained_card import trained_card  # noqa: E402
 
@@ -86,8 +88,9 @@ def pretrain(
         shown: whether the first process shows the training on the standard error.
 
     Raises:
+        TrainingError: another process trains in the folder.
         RecipeError: the folder holds a run of another recipe, or prompts or rows do not fit the model.
-        TrainingError, SourceError, ShardError, CheckpointError, …: as of the stages.
+        SourceError, ShardError, CheckpointError, …: as of the stages.
 
     Example:
         A recipe that trains for two updates on a few words:
@@ -108,7 +111,8 @@ def pretrain(
     """
     folder = Path(folder)
     training = recipe.training
-    with Place.here(training.parallel, training.device) as place:
+    with Place.here(training.parallel, training.device) as place, ExitStack() as held:
+        place.once(lambda: held.enter_context(alone_in(folder)))
         place.once(lambda: prepare(recipe, folder, progress=progress))
         corpus, held_out = training_corpora(recipe, folder)
         model = first_model(recipe, folder)
