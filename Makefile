@@ -13,7 +13,7 @@ CORE := .venv/core/bin/python
 DEV := .venv/dev/bin/python
 TRAIN := .venv/train/bin/python
 # A demo's worth of the project's pre-training text where that is at hand; else what every machine has.
-TEXT ?= $(wildcard ../shared/data/pretrain/factbook.txt.xz ../shared/data/pretrain/wikipedia_b.txt.xz)
+TEXT ?= $(wildcard ../shared/data/pretrain/factbook.txt.xz)
 DEMO_TEXT = $(or $(TEXT),runs/demo-text/*.txt)
 DEMO_FILES = $(foreach place,$(DEMO_TEXT),"$(place)$(if $(wildcard $(place)/.),/*)",)
 export PYTHONPATH := $(CURDIR)/src
