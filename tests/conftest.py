@@ -25,7 +25,7 @@ ON_CI = os.environ.get("CI") == "true"
 #: The only framework of this environment (``make test-jax``), and how the reasons of skips call the others.
 ALONE = os.environ.get("FRAMEWORK")
 FRAMEWORKS = {
-    "torch": ("torch", "PyTorch"),
+    "torch": ("torch", "PyTorch", "robertakit[train]"),  # which is PyTorch, and more
     "tensorflow": ("tensorflow", "keras"),
     "jax": ("jax", "flax", "optax"),
 }
