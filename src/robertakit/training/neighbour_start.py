@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, cast
 from robertakit.errors import ArgumentError, require
 
 if TYPE_CHECKING:
-    from torch.nn import Embedding
-
     from robertakit.torch.attention import RobertaSelfAttention
     from robertakit.torch.language_models import RobertaForMaskedLM
 
@@ -49,12 +47,12 @@ def look_at_neighbours(model: "RobertaForMaskedLM", gain: float = 1.7) -> None:
     """
     torch = require("torch", extra="torch", needed_for="a model's start")
     config = model.config
-    attention = cast("RobertaSelfAttention", model.roberta.encoder.layer[0].attention.self)
+    attention = cast("RobertaSelfAttention", model.roberta.encoder.layer[0].get_submodule("attention.self"))
     size, width = attention.attention_head_size, config.hidden_size
     if size % 2 or width % 2:
         raise ArgumentError(given=f"width {width} with heads of {size}", expected="even numbers")
     with torch.no_grad():
-        table = cast("Embedding", model.roberta.embeddings.position_embeddings).weight
+        table = model.roberta.embeddings.position_embeddings.weight
         first = config.pad_token_id + 1
         frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
         angles = torch.arange(len(table) - first)[:, None] * frequencies
