@@ -74,7 +74,9 @@ def main(folder: Path, kills: int, seed: int) -> None:
                     os.kill(child, signal.SIGKILL)
                     os.waitpid(child, 0)
                     checkpoints = run / "checkpoints"
-                    names = sorted(path.name for path in checkpoints.iterdir()) if checkpoints.is_dir() else []
+                    names = (
+                        sorted(path.name for path in checkpoints.iterdir()) if checkpoints.is_dir() else []
+                    )
                     killed.append({"run": len(runs), "there": names})
                     continue
                 if status:

@@ -17,7 +17,6 @@ require("torch", extra="train", needed_for="training")
 
 from safetensors import SafetensorError  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
-from torch.distributed import checkpoint as dcp  # noqa: E402
 from torch.distributed.checkpoint.api import CheckpointException  # noqa: E402
 from torch.distributed.checkpoint.hf_storage import (  # noqa: E402
     HuggingFaceStorageReader,
@@ -25,12 +24,16 @@ from torch.distributed.checkpoint.hf_storage import (  # noqa: E402
 )
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata  # noqa: E402
 from torch.distributed.checkpoint.state_dict import (  # noqa: E402
+    OptimizerStateType,
     StateDictOptions,
+    ValueType,
     get_model_state_dict,
     get_optimizer_state_dict,
     set_model_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load  # noqa: E402
+from torch.distributed.checkpoint.state_dict_saver import save  # noqa: E402
 from torch.optim import Optimizer  # noqa: E402
 
 from robertakit.training.places import tied_names  # noqa: E402
@@ -56,7 +59,7 @@ def save_tensors(folder: Path, step: nn.Module, optimiser: Optimizer, processes:
     tensors = _weights(step) | (_moments(step, optimiser) if optimiser.state else {})
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     with _plain_errors():
-        dcp.save(tensors, storage_writer=writer, no_dist=processes == 1)
+        save(tensors, storage_writer=writer, no_dist=processes == 1)
 
 
 def check_tensors(folder: Path, step: nn.Module, optimiser: Optimizer) -> None:
@@ -105,16 +108,15 @@ def load_tensors(folder: Path, step: nn.Module, optimiser: Optimizer, processes:
     state = get_optimizer_state_dict(step, optimiser, options=_FLAT) if has_moments else {}
     moments = _tensors(_OPTIMISER, state)
     with _plain_errors():
-        dcp.load(
-            weights | moments, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=processes == 1
-        )
+        load(weights | moments, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=processes == 1)
     tied = tied_names(step)
     # What was read went into these very tensors; the helpers see to it that step and optimiser have them.
-    whole = {name.removeprefix(_STEP): value for name, value in weights.items()}
+    whole: dict[str, ValueType] = {name.removeprefix(_STEP): value for name, value in weights.items()}
     set_model_state_dict(step, whole | {name: whole[source] for name, source in tied.items()})
     if has_moments:
         read = {name.removeprefix(_OPTIMISER): value for name, value in moments.items()}
-        set_optimizer_state_dict(step, optimiser, {**state, **read}, options=_FLAT)
+        filled = cast(OptimizerStateType, {**state, **read})  # flat: a tensor a name
+        set_optimizer_state_dict(step, optimiser, filled, options=_FLAT)
     else:
         optimiser.state.clear()
 
