@@ -25,11 +25,13 @@ def test_the_first_is_noted_and_the_second_has_its_usual_effect(number: signal.S
 
 
 def test_a_second_ctrl_c_interrupts() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with StopRequest() as stop:
         signal.raise_signal(signal.SIGINT)
         assert stop.asked == "SIGINT"
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_handlers_are_put_back() -> None:
