@@ -102,7 +102,7 @@ def ticks(least: float, most: float, about: int = 5) -> list[float]:
         >>> ticks(2.0, 2.0)
         [1.0, 1.5, 2.0, 2.5, 3.0]
     """
-    if not most > least:
+    if most - least <= 1e-9 * max(abs(least), abs(most)):  # ticks are shown with twelve digits at most
         least, most = (least - abs(least) / 2 or -1.0, most + abs(most) / 2 or 1.0)
     rough = (most - least) / about
     magnitude = 10.0 ** math.floor(math.log10(rough))
