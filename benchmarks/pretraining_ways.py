@@ -3,7 +3,9 @@
 Shape letters: T tokens, S sequences.
 """
 
+import inspect
 import logging
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -159,13 +161,18 @@ class Trained:
             for ids in work.ids
         ]
         words, accumulated = model.config.vocab_size, BATCH // size
+        self._folder = tempfile.TemporaryDirectory()  # Trainer wants one, though it saves nothing
+        renamed = (
+            "train_sampling_strategy" in inspect.signature(TrainingArguments).parameters
+        )  # since version 5
+        by_length = {"train_sampling_strategy": "group_by_length"} if renamed else {"group_by_length": True}
         arguments = TrainingArguments(
-            output_dir="/nonexistent", save_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no",
-            per_device_train_batch_size=size, gradient_accumulation_steps=accumulated, group_by_length=grouped,
+            output_dir=self._folder.name, save_strategy="no", report_to=[], disable_tqdm=True, logging_strategy="no",
+            per_device_train_batch_size=size, gradient_accumulation_steps=accumulated,
             learning_rate=RATE, weight_decay=0.01, adam_beta2=0.98, adam_epsilon=1e-6, max_grad_norm=CLIP,
             lr_scheduler_type="constant", num_train_epochs=1, use_cpu=setting.device.type == "cpu",
             bf16=setting.precision == "bf16", torch_compile=setting.compiled,
-            dataloader_pin_memory=setting.device.type == "cuda",
+            dataloader_pin_memory=setting.device.type == "cuda", **(by_length if grouped else {}),
         )  # fmt: skip
         collator = DataCollatorForLanguageModeling(tokenizer_of(words), mlm_probability=0.15)
         self._new = partial(Trainer, model=model, args=arguments, data_collator=collator)
