@@ -3,12 +3,11 @@
 python benchmarks/pretraining_report.py        writes the page anew
 """
 
-import json
 import re
 from collections.abc import Mapping
 from statistics import median
 
-from torch_report import PAGE, RESULTS, machine, ours_over, speeds, table
+from torch_report import PAGE, RESULTS, filled, machine, ours_over, speeds, table
 
 __all__ = ["PAGE", "RESULTS", "page_with", "tables", "write_page"]
 
@@ -76,16 +75,8 @@ def processes_table(part: Mapping[str, object]) -> str:
 
 
 def page_with(text: str) -> str:
-    """Return the page with each table as its raw results have it, where there are any."""
-
-    def anew(found: re.Match[str]) -> str:
-        file = RESULTS / f"{found[2]}.json"
-        shown = (
-            tables(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else "Not measured yet.\n"
-        )
-        return f"{found[1]}\n{shown}\n{found[3]}"
-
-    return MARKED.sub(anew, text)
+    """Return the page with this benchmark's tables."""
+    return filled(text, MARKED, tables)
 
 
 def write_page() -> None:

@@ -111,17 +111,28 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def page_with(text: str) -> str:
-    """Return the page with each table as its raw results have it, where there are any."""
+def filled(text: str, marked: re.Pattern[str], made: Callable[[dict[str, object]], str]) -> str:
+    """Return a page with each table as its raw results have it, where there are any.
+
+    Args:
+        text: of the page.
+        marked: a table's opening mark, the name of its results in it, and its closing mark.
+        made: makes the table of results.
+    """
 
     def anew(found: re.Match[str]) -> str:
         file = RESULTS / f"{found[2]}.json"
         shown = (
-            tables(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else "Not measured yet.\n"
+            made(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else "Not measured yet.\n"
         )
         return f"{found[1]}\n{shown}\n{found[3]}"
 
-    return MARKED.sub(anew, text)
+    return marked.sub(anew, text)
+
+
+def page_with(text: str) -> str:
+    """Return the page with this benchmark's tables."""
+    return filled(text, MARKED, tables)
 
 
 def write_page() -> None:
