@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
@@ -156,16 +157,15 @@ class Place:
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if 0 < most < math.inf:
             nn.utils.clip_grads_with_norm_(parameters, most, norm)
-        return float(_whole(norm))
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     def state_for_export(self, step: nn.Module) -> dict[str, Tensor] | None:
         """Return the weights of the step's model as the model itself names them: float32, in memory, tied ones shared.
 
         All processes call it; the first gets the weights, the others None.
         """
-        gathered = get_model_state_dict(
-            step, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
-        )
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        gathered = get_model_state_dict(step, options=options)
         if not self.first:
             return None
         model = unwrapped(step)
@@ -231,6 +231,8 @@ class _Several(Place):
 class DataParallel(_Several):
     """Every process has the whole model; gradients are averaged (PyTorch's DDP)."""
 
+    _wrapper: DistributedDataParallel | None = None
+
     def prepare(self, step: nn.Module, precision: str = "fp32") -> nn.Module:
         """Return the step inside `DistributedDataParallel`, which begins with the first process's weights."""
         _check_precision(precision)
@@ -238,13 +240,24 @@ class DataParallel(_Several):
         wrap = partial(DistributedDataParallel, device_ids=devices, gradient_as_bucket_view=True)
         # Buffers are position ids, the same everywhere, for ever: nothing to send. PyTorch 2.13 renamed the setting.
         if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters:
-            return wrap(step.to(self.device), forward_sync_buffers=False)
-        return wrap(step.to(self.device), broadcast_buffers=False)
+            self._wrapper = wrap(step.to(self.device), forward_sync_buffers=False)
+        else:
+            self._wrapper = wrap(step.to(self.device), broadcast_buffers=False)
+        return self._wrapper
 
     def accumulating(self, step: nn.Module, last: bool) -> AbstractContextManager[None]:
         """Return a context in which gradients stay here unless it is the last."""
         assert isinstance(step, DistributedDataParallel)
         return nullcontext() if last else cast(AbstractContextManager[None], step.no_sync())
+
+    def close(self) -> None:
+        """Leave the other processes; what `prepare` gave can be saved afterwards, and not called."""
+        # Who lets go of the group last waits for its threads, which may wait for Python's lock; the reducer would keep
+        # that meanwhile, so it goes first (pytorch/pytorch#56297).
+        if self._owns_group and self._wrapper is not None:
+            del self._wrapper.reducer, self._wrapper.logger, self._wrapper.process_group
+        self._wrapper = None
+        super().close()
 
 
 class FullySharded(_Several):
@@ -258,9 +271,8 @@ class FullySharded(_Several):
             for tensor in (*step.parameters(), *step.buffers()):
                 dist.broadcast(tensor.detach(), src=0)
         computed_in = _COMPUTED_IN[precision]
-        policy = MixedPrecisionPolicy(
-            param_dtype=computed_in, reduce_dtype=None if computed_in is None else torch.float32
-        )
+        summed_in = None if computed_in is None else torch.float32
+        policy = MixedPrecisionPolicy(param_dtype=computed_in, reduce_dtype=summed_in)
         mesh = init_device_mesh(self.device.type, (self.processes,), mesh_dim_names=("data",))
         for module in list(step.modules()):
             if isinstance(module, RobertaLayer):
@@ -312,10 +324,6 @@ def _exported(value: Tensor) -> Tensor:
     return copy.float() if copy.is_floating_point() else copy
 
 
-def _whole(value: Tensor) -> Tensor:
-    return value.full_tensor() if isinstance(value, DTensor) else value
-
-
 def _check_precision(precision: str) -> None:
     if precision not in _COMPUTED_IN:
         raise ArgumentError(given=f"precision={precision!r}", expected="'fp32', 'tf32', 'bf16' or 'fp16'")
@@ -327,17 +335,14 @@ def _launched() -> tuple[int, int] | None:
     if all(value is None for value in said.values()):
         return None
     written = ", ".join(f"{name}={value}" if value else f"no {name}" for name, value in said.items())
+    given = f"{written} in the environment"
     hint = f"unset them, or {_LAUNCH}"
     try:
         rank, processes = (int(value or "") for value in said.values())
     except ValueError:
-        raise ArgumentError(
-            given=f"{written} in the environment", expected="both, whole numbers", hint=hint
-        ) from None
+        raise ArgumentError(given=given, expected="both, whole numbers", hint=hint) from None
     if not 0 <= rank < processes:
-        raise ArgumentError(
-            given=f"{written} in the environment", expected="ranks below WORLD_SIZE", hint=hint
-        )
+        raise ArgumentError(given=given, expected="ranks below WORLD_SIZE", hint=hint)
     return rank, processes
 
 
@@ -370,15 +375,16 @@ def _device(asked: str | None, local: int | None) -> torch.device:
 def _join(device: torch.device) -> None:
     """Find the other processes."""
     if not dist.is_available():
-        raise TrainingError(
-            given="this PyTorch was built without torch.distributed", hint="train in one process"
-        )
+        given = "this PyTorch was built without torch.distributed"
+        raise TrainingError(given=given, hint="train in one process")
     if not dist.is_gloo_available() or (device.type == "cuda" and not dist.is_nccl_available()):
         lacking = "gloo" if not dist.is_gloo_available() else "nccl"
         raise TrainingError(
             given=f"this PyTorch was built without {lacking}, by which its processes would speak on {device.type}",
             hint="train in one process, or install a build of PyTorch that has it",
         )
+    # Its functions have the group there is when it is imported as a default, and would keep ours for ever.
+    import_module("torch.distributed.nn.functional")
     try:
         # Both on GPUs: checkpoints and counts go through the processor.
         if device.type == "cuda":
