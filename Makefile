@@ -23,6 +23,8 @@ PYTEST = OMP_NUM_THREADS=1 $(DEV) -m pytest -n $(WORKERS) --dist loadfile
 # What needs another framework is skipped, on CI too.
 TEST_ALONE = OMP_NUM_THREADS=1 FRAMEWORK=$(@:test-%=%) .venv/$(@:test-%=%)/bin/python -m pytest -n $(WORKERS) \
 	--dist loadfile $(PYTEST_ARGS)
+TEST_PEERS = FRAMEWORK=torch OMP_NUM_THREADS=1 .venv/$(1)/bin/python -m pytest -m peers -n $(WORKERS) --dist loadfile \
+	$(PYTEST_ARGS)
 MAKE_ENVIRONMENT = @command -v $(PYTHON) >/dev/null || { \
 	echo "robertakit: there is no $(PYTHON); install Python 3.11 or newer, or name one with PYTHON=/path/to/python." >&2; \
 	exit 1; }; $(PYTHON) scripts/environment.py
@@ -56,8 +58,8 @@ test-jax: .venv/jax/ready ## the tests in an environment that has JAX alone
 	$(TEST_ALONE)
 
 test-peers: .venv/peers-4/ready .venv/peers-5/ready ## compare with transformers 4 and 5, each in its environment
-	FRAMEWORK=torch OMP_NUM_THREADS=2 .venv/peers-4/bin/python -m pytest -m peers $(PYTEST_ARGS)
-	FRAMEWORK=torch OMP_NUM_THREADS=2 .venv/peers-5/bin/python -m pytest -m peers $(PYTEST_ARGS)
+	$(call TEST_PEERS,peers-4)
+	$(call TEST_PEERS,peers-5)
 
 lint: .venv/dev/ready ## style: ruff's rules and its format
 	$(DEV) -m ruff check .

@@ -27,6 +27,16 @@ HERE = [name for name, (_, extra) in ENGINES.items() if extra is None or importl
 FRAMEWORKS = [name for name in HERE if name != "numpy"]
 #: Those that pad and compile; their classes of another family are the same code, so that one head will do.
 COMPILED = ("jax", "tensorflow")
+#: Each engine with each head; a compiled one runs the packed batch of any head by the same lines, so that one head that
+#: answers for tokens and one that answers for sequences are enough but for `make test-all`.
+EACH = [
+    pytest.param(
+        engine,
+        head,
+        marks=pytest.mark.slow if engine in COMPILED and head not in ("masked-lm", "multiple-choice") else (),
+    )
+    for engine, head in itertools.product(HERE, HEADS)
+]
 LENGTHS = (9, 6, 0, 4, 6, 1)
 FAMILIES = ("roberta", "xlm-roberta", "camembert")
 SIZES = {
@@ -118,7 +128,8 @@ def test_engines_agree(checkpoint: Callable[..., Path], engine: str, model_type:
 
 
 @pytest.mark.parametrize("positions", ["relative_key", "relative_key_query"])
-@pytest.mark.parametrize(("head", "decoder"), [("model", False), ("masked-lm", False), ("causal-lm", True)])
+@pytest.mark.parametrize(("head", "decoder"), [
+    ("model", False), pytest.param("masked-lm", False, marks=pytest.mark.slow), ("causal-lm", True)])  # fmt: skip
 @pytest.mark.parametrize("engine", FRAMEWORKS)
 def test_engines_agree_on_relative_positions(
     checkpoint: Callable[..., Path], engine: str, head: str, decoder: bool, positions: str
@@ -160,10 +171,9 @@ def test_engines_agree_on_other_switches(
     agree(got, want)
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("engine", HERE)
+@pytest.mark.parametrize(("engine", "head"), EACH)
 def test_a_sequence_gives_what_it_gives_alone(
-    checkpoint: Callable[..., Path], head: str, engine: str
+    checkpoint: Callable[..., Path], engine: str, head: str
 ) -> None:
     runner = load_engine(checkpoint(head), head, engine=engine, device="cpu")
     names, batch = HEADS[head].outputs, batch_of(types=False)
@@ -179,10 +189,9 @@ def test_a_sequence_gives_what_it_gives_alone(
         )
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("engine", HERE)
+@pytest.mark.parametrize(("engine", "head"), EACH)
 def test_sequences_without_tokens_give_zeros_or_no_rows(
-    checkpoint: Callable[..., Path], head: str, engine: str
+    checkpoint: Callable[..., Path], engine: str, head: str
 ) -> None:
     runner = load_engine(checkpoint(head), head, engine=engine, device="cpu")
     for lengths in ([0], [0, 0], [2, 0]):

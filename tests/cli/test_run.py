@@ -58,7 +58,7 @@ def test_documented_command(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "tolerance"),
     [
-        (["--engine", "torch"], 0.05),
+        pytest.param(["--engine", "torch"], 0.05, marks=pytest.mark.slow),  # the next one says more
         (["--engine", "torch", "--device", "cpu", "--dtype", "float64"], 0.05),
         (["--device", "auto"], 0.05),
         (["--dtype", "bfloat16"], 2),
