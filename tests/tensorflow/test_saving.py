@@ -138,7 +138,7 @@ def test_pushing(hub: Any, tmp_path: Path) -> None:
 
 def test_contents_and_file_agree_after_training(tmp_path: Path) -> None:
     model = models.TFRobertaForMaskedLM(RobertaConfig(**SIZES))
-    model.compile("adam")
+    model.compile("sgd")
     model.fit({"input_ids": IDS, "labels": IDS}, verbose=0)
     model.save_pretrained(tmp_path)
     stored = load_file(tmp_path / "model.safetensors")
