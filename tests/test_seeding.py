@@ -1,5 +1,6 @@
 """set_seed: one seed for all generators, and what it does not import."""
 
+import inspect
 import os
 import random
 import subprocess
@@ -59,22 +60,19 @@ def test_without_pytorch_nothing_is_missed() -> None:
     assert run(code) == ""
 
 
-def test_pytorch_is_seeded_before_anybody_imports_it() -> None:
+def test_pytorch_is_seeded_before_anybody_imports_it_and_deterministic_is_asked_of_its_products() -> None:
+    """In a process of its own: TensorFlow, where it is imported, cannot be asked to forget that it is deterministic."""
     torch = pytest.importorskip("torch")
-    code = "from robertakit import set_seed; set_seed(5); import torch; print(torch.rand(()).item())"
-    assert float(run(code)) == torch.rand((), generator=torch.Generator().manual_seed(5)).item()
-
-
-def test_deterministic_is_asked_of_pytorch_and_of_its_products() -> None:
-    """In a process of its own: TensorFlow, where it is imported, cannot be asked to forget it."""
-    pytest.importorskip("torch")
     code = (
-        "import os, torch\nfrom robertakit import set_seed\nos.environ.pop('CUBLAS_WORKSPACE_CONFIG', None)\n"
+        "import os\nfrom robertakit import set_seed\nset_seed(5)\nimport torch\nprint(torch.rand(()).item())\n"
+        "os.environ.pop('CUBLAS_WORKSPACE_CONFIG', None)\n"
         "for wanted in (False, True):\n"
         "    set_seed(5, deterministic=wanted)\n"
         "    print(torch.are_deterministic_algorithms_enabled(), os.environ.get('CUBLAS_WORKSPACE_CONFIG'))"
     )
-    assert run(code).split() == ["False", "None", "True", ":4096:8"]
+    drawn, *told = run(code).split()
+    assert float(drawn) == torch.rand((), generator=torch.Generator().manual_seed(5)).item()
+    assert told == ["False", "None", "True", ":4096:8"]
 
 
 def test_a_new_model_after_a_seed_is_the_same_model() -> None:
@@ -90,33 +88,44 @@ def test_a_new_model_after_a_seed_is_the_same_model() -> None:
     assert not torch.equal(made[0], made[2])
 
 
-@pytest.mark.parametrize("before", [True, False])
-def test_tensorflow_is_seeded_whether_it_is_imported_or_not(before: bool) -> None:
-    """Two processes: one that has imported TensorFlow when the seed is set, one whose models import it afterwards."""
+def draws_of_tensorflow() -> tuple[float, float]:
+    """A weight of a new model, and what TensorFlow draws next."""
+    import tensorflow as tf
+
+    from robertakit import RobertaConfig, TFRobertaModel
+
+    fields = dict(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=9)
+    model = TFRobertaModel(RobertaConfig(**fields))
+    return model.get_input_embeddings().weights[0].numpy()[3, 0].item(), tf.random.uniform(()).numpy().item()
+
+
+def test_tensorflow_is_seeded_where_it_is_imported() -> None:
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("keras")
+    set_seed(5)
+    first = draws_of_tensorflow()
+    set_seed(5)
+    assert draws_of_tensorflow() == first != draws_of_tensorflow()
+
+
+def test_tensorflow_is_seeded_when_our_models_import_it_unless_it_was_given_a_seed() -> None:
+    """In one process, since importing TensorFlow takes seconds; it forgets its seed in between."""
     pytest.importorskip("tensorflow")
     lines = [
         "from robertakit import set_seed",
         "set_seed(5)",
         "import sys; print('tensorflow' in sys.modules)",
-        "from robertakit import RobertaConfig, TFRobertaModel",
         "import tensorflow as tf",
-        "fields = dict(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=9)",
-        "def value():",
-        "    model = TFRobertaModel(RobertaConfig(**fields))",
-        "    return model.get_input_embeddings().weights[0].numpy()[3, 0].item(), tf.random.uniform(()).numpy().item()",
-        "first = value()",
+        "tf.random.set_seed(6)",
+        "from robertakit.seeding import seed_tensorflow",
+        "seed_tensorflow()",
+        "print(tf.compat.v1.get_seed(None)[0])",
+        "tf.random.set_seed(None)",
+        "print(tf.compat.v1.get_seed(None)[0])",
+        "import robertakit.tensorflow",
+        inspect.getsource(draws_of_tensorflow),
+        "first = draws_of_tensorflow()",
         "set_seed(5)",
-        "print(first == value(), first == value())",
+        "print(first == draws_of_tensorflow(), first == draws_of_tensorflow())",
     ]
-    found = run("\n".join(["import tensorflow, keras"] * before + lines)).split()
-    assert found == [str(before), "True", "False"]
-
-
-def test_tensorflow_keeps_a_seed_that_it_was_given_itself() -> None:
-    pytest.importorskip("tensorflow")
-    code = (
-        "from robertakit import set_seed\nset_seed(5)\nimport tensorflow as tf\ntf.random.set_seed(6)\n"
-        "from robertakit.seeding import seed_tensorflow\nseed_tensorflow()\n"
-        "print(tf.compat.v1.get_seed(None)[0])"
-    )
-    assert run(code) == "6"
+    assert run("\n".join(lines)).split() == ["False", "6", "None", "True", "False"]
