@@ -130,7 +130,7 @@ def test_a_compiled_call_with_unknown_lengths_agrees(head, xla, models, build):
     kind = "relative_key_query" if head in ("masked-lm", "causal-lm") else "absolute"
     model = build(
         head, dtype="float64", is_decoder=decoder, position_embedding_type=kind, use_cache=False,
-        output_hidden_states=True,
+        output_hidden_states=True, num_hidden_layers=1 if xla else 2,
     )  # fmt: skip
     twin = numpy_twin(models, head, model.config, 5)
     traced = 0
@@ -141,7 +141,8 @@ def test_a_compiled_call_with_unknown_lengths_agrees(head, xla, models, build):
         traced += 1
         return dict(model(given))
 
-    for lengths in ((9, 4, 9, 1), (7, 7), (5, 3, 2, 5, 1)):
+    # XLA compiles for each shape: one layer and two shapes, the second of which leaves the lengths open
+    for lengths in ((9, 4, 9, 1), (7, 7)) if xla else ((9, 4, 9, 1), (7, 7), (5, 3, 2, 5, 1)):
         call = models.ragged(head, lengths, labels=True)
         call["head_mask"] = np.linspace(0.5, 1, 4)
         assert_agree(compiled({name: tf.constant(value) for name, value in call.items()}), twin(**call))
