@@ -341,7 +341,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         found = [
             gradient.mul_(arriving).to(dtype) if wanted else None
             for gradient, dtype, wanted in zip(
-                _unused(context), context.dtypes, context.needs_input_grad, strict=False
+                _unused(context), context.dtypes, context.needs_input_grad[:3], strict=True
             )
         ]
         return (*found, None, None, None)
