@@ -7,6 +7,7 @@ that another one is absent. A test whose needs cannot be met there belongs under
 
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Generator
@@ -37,11 +38,29 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="robertakit-test-keras-")
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # a push by the protocol that our stand-in of the Hub speaks
 
+# What JAX compiles, for all files, workers and child processes of this run, or of all runs that are given one folder.
+# Workers inherit what pytest's own process sets here. Without the two limits JAX keeps no program as small as ours.
+OWN_PROGRAMS = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    OWN_PROGRAMS = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="robertakit-test-jax-")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
 # No deadline: two busy cores say nothing about the code. On CI the same strings each time: what is found at home
 # by chance is kept as a case, and a change that has nothing to do with it is not stopped.
 settings.register_profile("home", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("home"), derandomize=True, database=None)
 settings.load_profile("ci" if ON_CI else "home")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # JAX reads a program that another worker is still writing, warns, and compiles it itself.
+    config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache:UserWarning")
+
+
+def pytest_unconfigure() -> None:
+    if OWN_PROGRAMS is not None:
+        shutil.rmtree(OWN_PROGRAMS, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ def test_what_a_mesh_does_not_divide_stays_whole_and_is_told(tiny, caplog):
 def on_eight_devices(code, tmp_path):
     """Run code in a process of its own that sees eight devices; what it printed."""
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": str(ROOT / "src"),
     }
