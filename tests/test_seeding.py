@@ -94,8 +94,10 @@ def draws_of_tensorflow() -> tuple[float, float]:
 
     from robertakit import RobertaConfig, TFRobertaModel
 
-    fields = dict(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=9)
-    model = TFRobertaModel(RobertaConfig(**fields))
+    config = RobertaConfig(
+        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=9
+    )
+    model = TFRobertaModel(config)
     return model.get_input_embeddings().weights[0].numpy()[3, 0].item(), tf.random.uniform(()).numpy().item()
 
 
