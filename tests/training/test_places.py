@@ -231,7 +231,7 @@ def test_a_pytorch_without_a_transport_is_told(monkeypatch: pytest.MonkeyPatch, 
 def threads() -> int:
     """How many this process has, those of the group among them; those for products are there after one."""
     torch.ones(300, 300) @ torch.ones(300, 300)
-    return len(os.listdir("/proc/self/task"))
+    return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the threads")
