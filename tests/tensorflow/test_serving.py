@@ -50,7 +50,9 @@ def test_every_head_serves_any_sizes(head: str, tmp_path: Path) -> None:
 
 def test_nested_outputs_are_numbered(tmp_path: Path) -> None:
     config = RobertaConfig(
-        **(SIZES | {"type_vocab_size": 2, "num_hidden_layers": 2}), output_hidden_states=True, output_attentions=True
+        **(SIZES | {"type_vocab_size": 2, "num_hidden_layers": 2}),
+        output_hidden_states=True,
+        output_attentions=True,
     )
     model = models.TFRobertaForSequenceClassification(config)
     assert list(model.input_signature) == ["input_ids", "attention_mask", "token_type_ids"]
