@@ -79,7 +79,7 @@ def test_a_padded_row_gets_what_it_gets_alone(model, options) -> None:
 
 
 def test_a_handful_of_programs_serves_all_lengths(build) -> None:
-    model = build("causal-lm", is_decoder=True)
+    model = build("causal-lm", is_decoder=True, num_hidden_layers=1)
     for columns in (1, 3, 6):
         for beams in (1, 3):
             model.generate(IDS[:, -columns:], max_new_tokens=4 + columns, num_beams=beams)
@@ -93,7 +93,7 @@ def test_a_handful_of_programs_serves_all_lengths(build) -> None:
 
 
 def test_new_weights_count_and_so_do_new_variables(build) -> None:
-    model = build("causal-lm", is_decoder=True)
+    model = build("causal-lm", is_decoder=True, num_hidden_layers=1)
     options = {"max_new_tokens": 4, "min_new_tokens": 4}
     first = model.generate(IDS, **options).numpy()
     model.lm_head.bias.assign(tf.one_hot(9, 61) * 1000)
@@ -188,10 +188,10 @@ def test_functions_of_the_caller_get_tensors(model) -> None:
 
 
 def test_other_dtypes(build) -> None:
-    wide = build("causal-lm", is_decoder=True, dtype="float64")
+    wide = build("causal-lm", is_decoder=True, num_hidden_layers=1, dtype="float64")
     out = wide.generate(IDS, max_new_tokens=2, return_dict_in_generate=True, output_scores=True)
     assert out.scores[0].dtype == tf.float64
-    narrow = build("causal-lm", is_decoder=True, dtype="bfloat16")
+    narrow = build("causal-lm", is_decoder=True, num_hidden_layers=1, dtype="bfloat16")
     out = narrow.generate(
         IDS, max_new_tokens=2, return_dict_in_generate=True, output_scores=True, output_hidden_states=True
     )
@@ -222,7 +222,7 @@ def test_inside_a_function_it_raises(model) -> None:
 
 
 def test_the_generation_config_of_a_model(build, tmp_path) -> None:
-    model = build("causal-lm", is_decoder=True)
+    model = build("causal-lm", is_decoder=True, num_hidden_layers=1)
     model.generation_config = GenerationConfig(max_new_tokens=4, min_new_tokens=4)
     assert model.generate(IDS).shape == (3, 10)
     model.save_pretrained(tmp_path)
