@@ -91,7 +91,7 @@ def stored(model, tree):
 def grad(model, step, argument, results):
     name, field = step["of"].lstrip("%").split(".")
     given = results[name, "arguments"]
-    gradient = jax.grad(lambda params: model(**given, params=params)[field])(model.params)
+    gradient = jax.jit(jax.grad(lambda params: model(**given, params=params)[field]))(model.params)
     return {f"grad.{name}": value for name, value in stored(model, gradient).items()}
 
 
@@ -127,15 +127,17 @@ def shapes(model, step, argument, results):
 def adamw(model, step, argument, results):
     first, second = step["betas"]
     optimizer = optax.adamw(step["lr"], first, second, step["eps"], weight_decay=step["weight_decay"])
+
+    @jax.jit
+    def train(params, state, given):
+        loss, gradient = jax.value_and_grad(lambda tree: model(**given, params=tree).loss)(params)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, loss
+
     params = model.params
     state, losses = optimizer.init(params), []
     for batch in step["batches"]:
-        given = {name: argument(value) for name, value in batch.items()}
-        loss, gradient = jax.value_and_grad(lambda tree, given=given: model(**given, params=tree).loss)(
-            params
-        )
-        updates, state = optimizer.update(gradient, state, params)
-        params = optax.apply_updates(params, updates)
+        params, state, loss = train(params, state, {name: argument(value) for name, value in batch.items()})
         losses.append(loss)
     after = {f"after.{name}": value for name, value in stored(model, params).items()}
     return {"train.loss": np.stack(losses), **after}

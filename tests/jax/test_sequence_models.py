@@ -54,10 +54,10 @@ def test_embeddings_take_the_place_of_ids_and_states_come_for_each_choice(models
     model, call = models.build("multiple-choice"), models.call("multiple-choice", (6, 6, 6))
     table = model.params["roberta"]["embeddings"]["word_embeddings"]["embedding"]
     embeds = jnp.take(table, call.pop("input_ids"), axis=0)
-    found = model(inputs_embeds=embeds, output_hidden_states=True, **call)
+    found = models.compiled(model, inputs_embeds=embeds, output_hidden_states=True, **call)
     assert found.logits.shape == (3, 2)
     assert [states.shape for states in found.hidden_states] == [(6, 6, 24)] * 3
     for row in range(3):
         one = {name: value[row : row + 1] for name, value in call.items()}
-        alone = model(inputs_embeds=embeds[row : row + 1], **one).logits[0]
+        alone = models.compiled(model, inputs_embeds=embeds[row : row + 1], **one).logits[0]
         np.testing.assert_allclose(found.logits[row], alone, rtol=0, atol=1e-5)
