@@ -159,7 +159,7 @@ class Packing:
     Attributes:
         form: "full-sentences" (the paper's choice), "doc-sentences", or "segment-pair" for comparison.
         lengths: tokens of a row at most, special tokens included; a list mixes ``[length, share of documents]``.
-        smoothing: exponent α of the languages' shares (Conneau et al. 2020, section 3.1); absent: natural shares.
+        smoothing: exponent α of the languages' shares (Conneau et al. 2020, section 3); absent: natural shares.
     """
 
     form: str = setting(choice("full-sentences", "doc-sentences", "segment-pair"), "full-sentences")

@@ -55,7 +55,7 @@ def smoothed_passes(sources: Sequence["SourceTokens"], smoothing: float | None) 
     """Return how often an epoch reads each source when languages are smoothed by an exponent.
 
     A language with the share p of all tokens (each source counted by its weight) gets the share
-    ``q = p**smoothing / Σ p**smoothing`` (Conneau et al. 2020, section 3.1, after Lample & Conneau 2019, section 3.1).
+    ``q = p**smoothing / Σ p**smoothing`` (Conneau et al. 2020, section 3, after Lample & Conneau 2019, section 3.1).
     It is read q / p times as often as its weight says, so that an epoch has as many tokens as without smoothing.
 
     Args:

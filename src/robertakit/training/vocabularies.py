@@ -55,7 +55,7 @@ def train_vocabulary(
         vocabulary: ids in all, special tokens included.
         folder: of the tokenizer; must not be there, or hold what the same call made.
         characters: that are trained on at most, about.
-        smoothing: exponent of the languages' shares (Conneau et al. 2020, section 3.1); None: the sources' weights.
+        smoothing: exponent of the languages' shares (Conneau et al. 2020, section 3); None: the sources' weights.
         min_frequency: (byte-level BPE) pairs seen fewer times are not merged.
         character_coverage: (unigram) share of the text's characters that get a piece of their own.
         seed: of the draw.
