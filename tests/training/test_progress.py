@@ -66,6 +66,20 @@ def test_on_a_terminal_the_line_is_rewritten_and_sentences_stay(monkeypatch: pyt
     assert stream.getvalue().endswith("\rstep 4/20  16 s left\x1b[K")
 
 
+def test_the_time_left_is_that_at_the_pace_of_late() -> None:
+    stream = io.StringIO()
+    line = ProgressLine(total=1000.0, shown=True, stream=stream)
+    line.tell(100, 100, {}, seconds=9000.0)  # an hour or two of it asleep
+    for done in range(110, 310, 10):
+        line.tell(done, done, {}, seconds=9000.0 + done - 100)
+    line.tell(250, 250, {}, seconds=9300.0)  # rolled back
+    line.tell(260, 260, {}, seconds=9320.0)
+    left = [told.split("  ")[-1] for told in stream.getvalue().splitlines()]
+    assert left[:2] == ["22 h 30 min left", "14 min 50 s left"]
+    assert left[-3] == "11 min 40 s left"
+    assert left[-1] == "24 min 40 s left"
+
+
 def test_by_the_clock_the_time_left_is_the_clocks() -> None:
     stream = io.StringIO()
     ProgressLine(600.0, shown=True, by_clock=True, stream=stream).tell(

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -145,12 +146,15 @@ class ProgressLine:
 
     #: Seconds between two changes of the line on a terminal.
     EVERY = 0.5
+    #: Lines that the time left is reckoned by: a machine that slept, or a run taken up on another, tells no more after.
+    REMEMBERED = 10
 
     def __init__(
         self, total: float, *, shown: bool, by_clock: bool = False, stream: TextIO | None = None
     ) -> None:
         self._total, self._shown, self._by_clock, self._stream = total, shown, by_clock, stream
         self._told, self._open = 0.0, False
+        self._marks: deque[tuple[float, float]] = deque(maxlen=self.REMEMBERED)
 
     def tell(
         self, done: float, step: int, figures: Mapping[str, float], seconds: float, *, passing: bool = False
@@ -161,7 +165,7 @@ class ProgressLine:
             done: of ``total``.
             step: updates so far.
             figures: of `Meter.figures`.
-            seconds: that this process has run for ``done``.
+            seconds: that the run has taken for ``done``.
             passing: one that only a terminal shows, and not too often.
         """
         stream = self._stream or sys.stderr
@@ -179,12 +183,23 @@ class ProgressLine:
         if "mfu" in figures:
             parts.append(f"MFU {100 * figures['mfu']:.1f} %")
         if done > 0:
-            left = self._total - done if self._by_clock else (self._total - done) * seconds / done
+            left = self._total - done if self._by_clock else (self._total - done) * self._pace(done, seconds)
             parts.append(f"{_duration(left)} left")
+        if not passing:
+            self._marks.append((done, seconds))
         text = "  ".join(parts)
         stream.write(f"\r{text}\x1b[K" if terminal else f"{text}\n")
         stream.flush()
         self._open = terminal
+
+    def _pace(self, done: float, seconds: float) -> float:
+        """Seconds for one update of late; for all so far where there is no line before this one."""
+        if self._marks and self._marks[-1][0] > done:  # the run was rolled back
+            self._marks.clear()
+        for then, at in self._marks:
+            if then < done:
+                return (seconds - at) / (done - then)
+        return seconds / done
 
     def say(self, sentence: str) -> None:
         """Write a sentence that stays."""
