@@ -240,12 +240,12 @@ def test_closing_ends_the_group_though_the_step_lives_on(monkeypatch: pytest.Mon
     launched(monkeypatch, RANK=0, WORLD_SIZE=1, MASTER_ADDR="127.0.0.1", MASTER_PORT=free_port())
     before = threads()
     with Place.here("ddp", "cpu") as place:
-        step = place.prepare(torch.nn.Linear(2, 1))
-        step(torch.ones(3, 2)).sum().backward()
+        step, other = (place.prepare(torch.nn.Linear(2, 1)) for _ in range(2))
+        (step(torch.ones(3, 2)) + other(torch.ones(3, 2))).sum().backward()
         assert threads() > before
     assert threads() == before
     assert set(place.state_for_export(torch.nn.Linear(2, 1))) == {"weight", "bias"}
-    assert step.module.weight.grad is not None
+    assert step.module.weight.grad is not None is not other.module.weight.grad
 
 
 # --- a real start by torchrun ---

@@ -231,7 +231,7 @@ class _Several(Place):
 class DataParallel(_Several):
     """Every process has the whole model; gradients are averaged (PyTorch's DDP)."""
 
-    _wrapper: DistributedDataParallel | None = None
+    _wrapped: tuple[DistributedDataParallel, ...] = ()
 
     def prepare(self, step: nn.Module, precision: str = "fp32") -> nn.Module:
         """Return the step inside `DistributedDataParallel`, which begins with the first process's weights."""
@@ -240,10 +240,11 @@ class DataParallel(_Several):
         wrap = partial(DistributedDataParallel, device_ids=devices, gradient_as_bucket_view=True)
         # Buffers are position ids, the same everywhere, for ever: nothing to send. PyTorch 2.13 renamed the setting.
         if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters:
-            self._wrapper = wrap(step.to(self.device), forward_sync_buffers=False)
+            wrapper = wrap(step.to(self.device), forward_sync_buffers=False)
         else:
-            self._wrapper = wrap(step.to(self.device), broadcast_buffers=False)
-        return self._wrapper
+            wrapper = wrap(step.to(self.device), broadcast_buffers=False)
+        self._wrapped += (wrapper,)
+        return wrapper
 
     def accumulating(self, step: nn.Module, last: bool) -> AbstractContextManager[None]:
         """Return a context in which gradients stay here unless it is the last."""
@@ -254,9 +255,9 @@ class DataParallel(_Several):
         """Leave the other processes; what `prepare` gave can be saved afterwards, and not called."""
         # Who lets go of the group last waits for its threads, which may wait for Python's lock; the reducer would keep
         # that meanwhile, so it goes first (pytorch/pytorch#56297).
-        if self._owns_group and self._wrapper is not None:
-            del self._wrapper.reducer, self._wrapper.logger, self._wrapper.process_group
-        self._wrapper = None
+        for wrapper in self._wrapped if self._owns_group else ():
+            del wrapper.reducer, wrapper.logger, wrapper.process_group
+        self._wrapped = ()
         super().close()
 
 
