@@ -80,6 +80,14 @@ def test_the_time_left_is_that_at_the_pace_of_late() -> None:
     assert left[-1] == "24 min 40 s left"
 
 
+def test_a_run_that_is_taken_up_tells_the_time_left_by_its_pace_here() -> None:
+    stream = io.StringIO()
+    line = ProgressLine(total=1000.0, shown=True, stream=stream)
+    line.goes_on(100, 100, seconds=9000.0)
+    line.tell(110, 110, {}, seconds=9010.0)
+    assert stream.getvalue() == "Goes on at step 100.\nstep 110/1,000  14 min 50 s left\n"
+
+
 def test_by_the_clock_the_time_left_is_the_clocks() -> None:
     stream = io.StringIO()
     ProgressLine(600.0, shown=True, by_clock=True, stream=stream).tell(

@@ -191,6 +191,8 @@ def test_what_is_finished_is_taken_as_it_is(text: Path, tokenizer: Path, tmp_pat
     tokenize(sources_of(text), tokenizer, folder)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     tokenize(sources_of(text), tokenizer, folder)
+    os.utime(text / "a.txt", ns=(1, 1))  # copied anew, the same text
+    tokenize(sources_of(text), tokenizer, folder)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     told = [Source((str(text / "a.txt"),), name="new", weight=3, language="en"), sources_of(text)[1]]
     source = tokenize(told, tokenizer, folder).sources[0]

@@ -47,6 +47,9 @@ def test_a_vocabulary_is_a_tokenizer_and_the_same_twice(
     with pytest.raises(ShardError, match="other vocabulary"):
         train_vocabulary(sources, kind, size + 1, first)
     os.utime(corpus / "a.txt", ns=(1, 1))
+    assert train_vocabulary(sources, kind, size, first) == first
+    text = (corpus / "a.txt").read_text(encoding="utf-8")
+    (corpus / "a.txt").write_text(text.swapcase(), encoding="utf-8")
     with pytest.raises(ShardError, match="other sources"):
         train_vocabulary(sources, kind, size, first)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second", "text"]

@@ -285,7 +285,7 @@ class Loop:
         self._started = time.monotonic() - self.progress.seconds
         self._write_start(resumed)
         if resumed:
-            self._line.say(f"Goes on at step {self.progress.step:,}.")
+            self._line.goes_on(self._done(), self.progress.step, self.progress.seconds)
         else:
             self._evaluate()
             self._save()

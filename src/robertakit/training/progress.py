@@ -192,6 +192,11 @@ class ProgressLine:
         stream.flush()
         self._open = terminal
 
+    def goes_on(self, done: float, step: int, seconds: float) -> None:
+        """Say that a run is taken up, the arguments as for `tell`; its pace here is reckoned from this on."""
+        self._marks.append((done, seconds))
+        self.say(f"Goes on at step {step:,}.")
+
     def _pace(self, done: float, seconds: float) -> float:
         """Seconds for one update of late; for all so far where there is no line before this one."""
         if self._marks and self._marks[-1][0] > done:  # the run was rolled back

@@ -20,6 +20,7 @@ from pathlib import Path
 from robertakit.errors import ArgumentError, ShardError, SourceError, listed
 from robertakit.tokenizers import AutoTokenizer, PreTrainedTokenizerBase
 from robertakit.training.faults import Faults
+from robertakit.training.file_states import file_states, states_in
 from robertakit.training.parts import PartMaker, fingerprint, load_part, text_parts
 from robertakit.training.shard_writing import ShardWriter, write_manifest
 from robertakit.training.shards import MANIFEST, Corpus, SpecialIds, read_manifest
@@ -90,8 +91,9 @@ def tokenize(
     _require_titles(sources)
     loaded = AutoTokenizer.from_pretrained(place)
     files = [source.paths() for source in sources]
-    settings = _settings(sources, files, loaded)
-    finished = _finished(folder, settings, overwrite)
+    manifest = _manifest(folder)
+    settings = _settings(sources, files, loaded, manifest)
+    finished = _finished(folder, manifest, settings, overwrite)
     if finished is not None:
         rows = finished["sources"]
         assert isinstance(rows, list)
@@ -125,11 +127,22 @@ def tokenize(
 # --- what was asked for, and what is there ---
 
 
+def _manifest(folder: Path) -> dict[str, object]:
+    """The manifest of a folder, empty where it has none."""
+    if folder.exists() and not folder.is_dir():
+        raise ShardError(given=f"'{folder}' is a file", expected="a folder for the shards")
+    return read_manifest(folder) or {}
+
+
 def _settings(
-    sources: Sequence[Source], files: Sequence[Sequence[Path]], tokenizer: PreTrainedTokenizerBase
+    sources: Sequence[Source],
+    files: Sequence[Sequence[Path]],
+    tokenizer: PreTrainedTokenizerBase,
+    manifest: dict[str, object],
 ) -> dict[str, object]:
-    """All that decides the arrays; times of change stand for the content of files."""
-    states = [[(str(path), path.stat()) for path in paths] for paths in files]
+    """All that decides the arrays; files with the content that the manifest tells of are told as there."""
+    there = manifest.get("settings")
+    before = states_in(there.get("sources") if isinstance(there, dict) else None)
     return {
         "tokenizer": fingerprint(tokenizer),
         "sources": [
@@ -137,9 +150,9 @@ def _settings(
                 "format": source.format,
                 "field": source.field,
                 "share": list(source.share),
-                "files": [[name, state.st_size, state.st_mtime_ns] for name, state in rows],
+                "files": file_states(paths, before),
             }
-            for source, rows in zip(sources, states, strict=True)
+            for source, paths in zip(sources, files, strict=True)
         ],
     }
 
@@ -165,12 +178,11 @@ def _require_titles(sources: Sequence[Source]) -> None:
         )
 
 
-def _finished(folder: Path, settings: dict[str, object], overwrite: bool) -> dict[str, object] | None:
+def _finished(
+    folder: Path, manifest: dict[str, object], settings: dict[str, object], overwrite: bool
+) -> dict[str, object] | None:
     """The manifest of a folder that is finished; None where there is work to do."""
-    if folder.exists() and not folder.is_dir():
-        raise ShardError(given=f"'{folder}' is a file", expected="a folder for the shards")
-    manifest = read_manifest(folder)
-    if manifest is None:
+    if not manifest:
         return None
     there = manifest.get("settings")
     if there == settings:

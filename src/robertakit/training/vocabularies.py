@@ -15,6 +15,7 @@ from robertakit.files import read_json
 from robertakit.tokenizers import RobertaTokenizerFast, XLMRobertaTokenizerFast
 from robertakit.tokenizers.training import train_byte_level_bpe, train_unigram
 from robertakit.training import counter_random
+from robertakit.training.file_states import file_states, states_in
 from robertakit.training.sampling import smoothed_passes
 from robertakit.training.sentences import split_sentences
 from robertakit.training.shards import SourceTokens
@@ -84,14 +85,15 @@ def train_vocabulary(
         {"min_frequency": min_frequency} if kind == KINDS[0] else {"character_coverage": character_coverage}
     )
     draw = {"characters": characters, "smoothing": smoothing, "seed": seed}
+    there = _note(folder)
     note: dict[str, object] = {
         "kind": kind,
         "vocabulary": vocabulary,
         **option,
         **draw,
-        "sources": _described(sources),
+        "sources": _described(sources, states_in(there.get("sources"))),
     }
-    if _is_there(folder, note):
+    if _is_there(folder, there, note):
         return folder
     texts = _texts(sample_documents(sources, characters, smoothing=smoothing, seed=seed), kind)
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -204,7 +206,7 @@ def _cut(sentence: str) -> Iterator[str]:
     yield sentence
 
 
-def _described(sources: Sequence[Source]) -> list[dict[str, object]]:
+def _described(sources: Sequence[Source], before: Sequence[object]) -> list[dict[str, object]]:
     return [
         {
             "format": source.format,
@@ -212,26 +214,31 @@ def _described(sources: Sequence[Source]) -> list[dict[str, object]]:
             "share": list(source.share),
             "weight": source.weight,
             "language": source.language,
-            "files": [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in source.paths()],
+            "files": file_states(source.paths(), before),
         }
         for source in sources
     ]
 
 
-def _is_there(folder: Path, note: dict[str, object]) -> bool:
+def _note(folder: Path) -> dict[str, object]:
+    """What a finished call left in the folder, empty where there is nothing of the kind."""
+    try:
+        note: object = read_json(folder / NOTE)
+    except OSError:
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _is_there(folder: Path, there: dict[str, object], note: dict[str, object]) -> bool:
     """Whether the same call has finished before."""
     if not folder.exists():
         return False
-    try:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-            return False
-        there: object = read_json(folder / NOTE)
-    except OSError:
-        there = None
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        return False
     if there == json.loads(json.dumps(note)):
         return True
-    what = [name for name, value in note.items() if not isinstance(there, dict) or there.get(name) != value]
+    what = [name for name, value in note.items() if there.get(name) != value]
     raise ShardError(
         given=f"'{folder}' is there and "
         + (f"holds a vocabulary of other {', '.join(what)}" if there else f"has no {NOTE}"),
