@@ -24,7 +24,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from frameworks_report import PAGE, RESULTS, SHOWN, tables, write_page
+from frameworks_report import PAGE, SHOWN, tables, write_page
+from torch_report import keep
 
 ROOT = Path(__file__).resolve().parent.parent
 #: RoBERTa-base (Liu et al. 2019, table 9), with the sizes of its checkpoint.
@@ -241,13 +242,7 @@ def main() -> None:
     results["imports"] = import_seconds(sys.executable, min(options.rounds, 3))
     results["load_after"] = os.getloadavg()
     print(tables(results))
-    for path in ([options.output] if options.output else []) + (
-        [RESULTS / "frameworks-cpu-float32.json"] if options.save else []
-    ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if options.save:
-        write_page()
+    keep(results, "frameworks-cpu-float32", options.output, write_page if options.save else None)
 
 
 if __name__ == "__main__":

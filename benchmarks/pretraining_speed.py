@@ -23,10 +23,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pretraining_report import RESULTS, tables, write_page
+from pretraining_report import tables, write_page
 from pretraining_ways import BATCH, Setting, Updates, loss_and_gradient, padding_of, ways
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torch_report import keep
 from torch_speed import Clock, machine, memory_in_use, rounds_of, sizes_of
 from torch_ways import Way
 from torch_workload import Workload, chunks, matched_models
@@ -355,12 +356,8 @@ def main() -> None:
         return
     results = run(options, arguments, lambda line: print(line, file=sys.stderr, flush=True))
     print(tables(results))
-    name = f"pretraining-{options.device}-{options.precision}{f'-{options.length}' if options.length else ''}.json"
-    for path in ([options.output] if options.output else []) + ([RESULTS / name] if options.save else []):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if options.save:
-        write_page()
+    name = f"pretraining-{options.device}-{options.precision}{f'-{options.length}' if options.length else ''}"
+    keep(results, name, options.output, write_page if options.save else None)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-__all__ = ["PAGE", "RESULTS", "page_with", "tables", "write_page"]
+__all__ = ["PAGE", "RESULTS", "keep", "page_with", "tables", "write_page"]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PAGE = RESULTS.parent.parent / "docs" / "benchmarks.md"
@@ -142,3 +142,21 @@ def write_page() -> None:
 
 if __name__ == "__main__":
     write_page()
+
+
+def keep(
+    results: Mapping[str, object], name: str, output: Path | None, save: Callable[[], None] | None
+) -> None:
+    """Write raw results where they were asked for.
+
+    Args:
+        results: what was measured.
+        name: of the file among the committed results.
+        output: file to write beside that, or None.
+        save: writes the page anew from the committed results; None leaves both as they are.
+    """
+    for path in filter(None, (output, RESULTS / f"{name}.json" if save else None)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if save:
+        save()

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch_report import RESULTS, tables, write_page
+from torch_report import keep, tables, write_page
 from torch_ways import Way, answering, loss_of, size_of, training
 from torch_workload import BASE, SMALL, Workload, matched_models
 
@@ -348,12 +348,8 @@ def main() -> None:
         return
     results = run(options, arguments, lambda line: print(line, file=sys.stderr, flush=True))
     print(tables(results))
-    name = f"torch-{options.device}-{options.dtype}.json"
-    for path in ([options.output] if options.output else []) + ([RESULTS / name] if options.save else []):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if options.save:
-        write_page()
+    name = f"torch-{options.device}-{options.dtype}"
+    keep(results, name, options.output, write_page if options.save else None)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,19 @@ def test_the_page_shows_its_raw_results(report: ModuleType) -> None:
     assert {path.stem for path in report.RESULTS.glob("torch-*.json")} <= named
 
 
+def test_results_are_kept_where_they_were_asked_for(
+    report: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "committed")
+    pages: list[str] = []
+    report.keep({"a": 1}, "torch-cpu", None, None)
+    assert not list(tmp_path.iterdir())
+    report.keep({"a": 1}, "torch-cpu", tmp_path / "mine" / "a.json", lambda: pages.append("written"))
+    for path in (tmp_path / "mine" / "a.json", tmp_path / "committed" / "torch-cpu.json"):
+        assert json.loads(path.read_text(encoding="utf-8")) == {"a": 1}
+    assert pages == ["written"]
+
+
 def test_the_table_of_frameworks_shows_its_raw_results(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a change of either: `python benchmarks/frameworks_report.py`."""
     monkeypatch.syspath_prepend(root / "benchmarks")
