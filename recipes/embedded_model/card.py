@@ -1,7 +1,9 @@
 """The model card's figures, written between two marks from a report of `evaluate.py`: none is typed by hand."""
 
 from collections.abc import Mapping, Sequence
+from math import exp, log2
 from pathlib import Path
+from statistics import linear_regression
 from typing import Any
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -9,20 +11,27 @@ Report = Mapping[str, Any]  # what json.load gives
 
 
 def fill_card(path: Path, report: Report, runs: Sequence[Report]) -> None:
+    """Write the figures of the English model into its card."""
+    replace_figures(
+        path,
+        [
+            history(runs, report["parameters"]),
+            held_out(report["held-out"]),
+            minimal_pairs(report["minimal pairs"]),
+            prompts(report["prompts"]),
+            capitals(report["capitals"], runs),
+            bias(report["bias"]),
+            agreement(report["agreement"]),
+        ],
+    )
+
+
+def replace_figures(path: Path, parts: Sequence[str]) -> None:
     """Replace what stands between the marks of a card."""
     before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise SystemExit(f"{path} has no section between {BEGIN} and {END}")
-    parts = [
-        history(runs, report["parameters"]),
-        held_out(report["held-out"]),
-        minimal_pairs(report["minimal pairs"]),
-        prompts(report["prompts"]),
-        capitals(report["capitals"], runs),
-        bias(report["bias"]),
-        agreement(report["agreement"]),
-    ]
     path.write_text("\n\n".join([before + begin, *parts, end + after]), encoding="utf-8")
 
 
@@ -46,7 +55,27 @@ def history(runs: Sequence[Report], parameters: int) -> str:
         ) + "."
         for number, run in enumerate(runs) if run["curve"]
     ]  # fmt: skip
-    return "\n\n".join(["### How the weights were made", table(head, rows), *curves])
+    return "\n\n".join(
+        ["### How the weights were made", table(head, rows), *curves, *promise(runs[-1]["curve"])]
+    )
+
+
+def promise(curve: Sequence[Report]) -> list[str]:
+    """What the end of a curve says of more text: a line through the loss over the logarithm of the tokens."""
+    last = [point for point in curve if point["tokens"] >= curve[-1]["tokens"] / 8 > 0]
+    if len(last) < 3:
+        return []
+    slope = linear_regression(
+        [log2(point["tokens"]) for point in last], [point["loss"] for point in last]
+    ).slope
+    more = last[-1]["loss"] + slope
+    said = (
+        f"What the curve promises: each of its last three doublings of the tokens took {-slope:.2f} nats. If that went "
+        f"on, as many tokens again would end at a loss of {more:.2f} (perplexity {exp(more):.0f}, from "
+        f"{exp(last[-1]['loss']):.0f}). Part of the fall is the learning rate's, which goes to zero; and at some point "
+        "the size of the model ends it."
+    )
+    return [said]
 
 
 def thinned(curve: Sequence[Report], most: int = 12) -> list[Report]:
@@ -64,8 +93,8 @@ def setting(value: object) -> str:
     return f"{value:,g}" if isinstance(value, int | float) else str(value)
 
 
-def held_out(figures: Report) -> str:
-    """Figures on held-out text, beside the baselines."""
+def held_out(figures: Report, kind: str = "kind of text") -> str:
+    """Figures on held-out text, beside the baselines; `kind` says what its parts are."""
 
     def row(name: str, part: str) -> tuple[str, ...]:
         own = figures[name][part]
@@ -84,8 +113,8 @@ def held_out(figures: Report) -> str:
     by_kind = [row(name, kind) for kind in kinds for name in ("model", "bigram, both sides")]
     text = "### Held-out text\n\n" + table(("", "positions", "top-1", "top-5", "perplexity", "number"), rows)
     if kinds:
-        head = ("", "kind of text", "top-1", "top-5", "perplexity", "number")
-        text += "\n\nBy kind of text, all tokens:\n\n" + table(head, by_kind)
+        head = ("", kind, "top-1", "top-5", "perplexity", "number")
+        text += f"\n\nBy {kind}, all tokens:\n\n" + table(head, by_kind)
     return text
 
 

@@ -1,6 +1,7 @@
 r"""How the shipped weights came to be: the runs behind them, one after the other, with the held-out curve of each.
 
 python recipes/embedded_model/history.py --run runs/embedded    # a run of `robertakit pretrain` whose weights are taken
+python recipes/embedded_model/history.py --run runs/multilingual --file recipes/embedded_model/languages_history.json
 
 A run that goes on from the shipped weights is added to `history.json`; one that began anew takes the place of all.
 """
@@ -19,9 +20,9 @@ FILE = HERE / "history.json"
 Run = dict[str, object]
 
 
-def read_history() -> list[Run]:
+def read_history(file: Path | None = None) -> list[Run]:
     """The runs behind the shipped weights, the first one first."""
-    runs: list[Run] = json.loads(FILE.read_text(encoding="utf-8"))["runs"]
+    runs: list[Run] = json.loads((file or FILE).read_text(encoding="utf-8"))["runs"]
     return runs
 
 
@@ -52,6 +53,7 @@ def of_run(folder: Path, recipe: Recipe) -> Run:
         "rows of a batch": training.batch_sequences,
         "tokens of a batch": training.batch_tokens,
         "row lengths": [list(length) for length in packing.lengths],
+        "exponent of the languages' shares": packing.smoothing,
         "share of words to predict": masking.rate,
         "learning rate": training.learning_rate,
         "warm-up": training.warm_up,
@@ -77,12 +79,13 @@ def of_run(folder: Path, recipe: Recipe) -> Run:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--file", type=Path, default=FILE, help="JSON file (that of the English model)")
     given = parser.parse_args(arguments)
     run = of_run(given.run, read_recipe(given.run / "recipe.toml", files=False))
-    before = read_history() if run["began"] != "anew" and FILE.exists() else []
+    before = read_history(given.file) if run["began"] != "anew" and given.file.exists() else []
     about = "The runs behind the shipped weights, in their order; written by history.py."
     text = json.dumps({"about": about, "runs": [*before, run]}, indent=1, ensure_ascii=False)
-    FILE.write_text(text + "\n", encoding="utf-8")
+    given.file.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

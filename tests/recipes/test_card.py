@@ -83,10 +83,18 @@ def test_a_curve_is_thinned_and_ends_where_it_ends():
     assert card.thinned(points[:5]) == points[:5]
 
 
+def test_a_curve_promises_what_its_last_three_doublings_did():
+    points = [{"tokens": 10.0, "loss": 9.0}, *({"tokens": 100.0 * 2**n, "loss": 5 - n / 4} for n in range(4))]
+    (said,) = card.promise(points)
+    assert "took 0.25 nats" in said
+    assert "a loss of 4.00 (perplexity 55, from 70)" in said
+    assert card.promise(points[:2]) == card.promise([]) == []
+
+
 def test_a_card_without_marks_is_told(tmp_path):
     (tmp_path / "README.md").write_text("# Card\n")
     with pytest.raises(SystemExit, match="no section"):
-        card.fill_card(tmp_path / "README.md", {}, [])
+        card.fill_card(tmp_path / "README.md", REPORT, [RUN])
 
 
 def test_the_shipped_card_is_that_of_the_committed_report(root, tmp_path):

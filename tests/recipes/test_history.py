@@ -67,6 +67,15 @@ def test_a_run_that_went_on_is_added_and_a_new_one_begins_the_list_again(run):
     assert len(run()) == 1
 
 
+def test_another_models_runs_have_a_file_of_their_own(run, tmp_path):
+    run()
+    other = tmp_path / "other.json"
+    (tmp_path / "recipe.toml").write_text(CONTINUED, encoding="utf-8")
+    history.main(["--run", str(tmp_path), "--file", str(other)])
+    assert [made["began"] for made in history.read_history(other)] == ["from the weights before"]
+    assert [made["began"] for made in history.read_history()] == ["anew"]
+
+
 def test_a_run_that_has_not_ended_is_told(run):
     with pytest.raises(SystemExit, match="not ended"):
         run(log=LOG[:-1])
