@@ -16,6 +16,7 @@ from figures import Figures, score
 from numpy.typing import NDArray
 from positions import FIRST_WORD, Hidden, Ints
 
+from robertakit.training.sampling import smoothed_passes
 from robertakit.training.shards import Corpus
 
 Floats = NDArray[np.float64]
@@ -24,21 +25,24 @@ KEPT = (0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 class Bigrams:
-    """Counts of tokens, and of neighbours inside documents, weighted by the passes over their sources."""
+    """Counts of tokens, and of neighbours inside documents, weighted by the passes over their sources.
 
-    def __init__(self, corpus: Corpus) -> None:
+    `smoothing`: exponent of the languages' shares, None for the sources' own weights.
+    """
+
+    def __init__(self, corpus: Corpus, smoothing: float | None = None) -> None:
         self.vocab_size = corpus.vocab_size
         unigram, keys, weights = np.zeros(self.vocab_size), list[Ints](), list[Floats]()
-        for source in corpus.sources:
+        for source, passes in zip(corpus.sources, smoothed_passes(corpus.sources, smoothing), strict=True):
             tokens = np.asarray(source.tokens, np.int64)
-            unigram += source.weight * np.bincount(tokens, minlength=self.vocab_size)
+            unigram += passes * np.bincount(tokens, minlength=self.vocab_size)
             pairs = np.ones(len(tokens) - 1, bool)
             pairs[source.sentence_offsets[source.document_offsets[1:-1]] - 1] = False
             key, count = np.unique(
                 tokens[:-1][pairs] * self.vocab_size + tokens[1:][pairs], return_counts=True
             )
             keys.append(key)
-            weights.append(source.weight * count)
+            weights.append(passes * count)
         unigram[:FIRST_WORD] = 0
         self.unigram = (unigram + 1e-3) / (unigram + 1e-3).sum()
         self._index(np.concatenate(keys), np.concatenate(weights))

@@ -16,6 +16,7 @@ def fill_card(path: Path, report: Report, runs: Sequence[Report]) -> None:
         path,
         [
             history(runs, report["parameters"]),
+            *promise(runs[-1]["curve"]),
             held_out(report["held-out"]),
             minimal_pairs(report["minimal pairs"]),
             prompts(report["prompts"]),
@@ -55,9 +56,7 @@ def history(runs: Sequence[Report], parameters: int) -> str:
         ) + "."
         for number, run in enumerate(runs) if run["curve"]
     ]  # fmt: skip
-    return "\n\n".join(
-        ["### How the weights were made", table(head, rows), *curves, *promise(runs[-1]["curve"])]
-    )
+    return "\n\n".join(["### How the weights were made", table(head, rows), *curves])
 
 
 def promise(curve: Sequence[Report]) -> list[str]:

@@ -114,13 +114,13 @@ def begins_word(vocabulary: dict[str, int]) -> Bools:
     """For each id, whether a word, a number or a mark begins with it; only letters inside a word go on (V,)."""
     begins = np.ones(len(vocabulary), bool)
     for token, index in vocabulary.items():
-        begins[index] = index < FIRST_WORD or token.startswith(("Ġ", "<")) or not token[0].isalnum()
+        begins[index] = index < FIRST_WORD or token.startswith(("Ġ", "▁", "<")) or not token[0].isalnum()
     return begins
 
 
-def known_kinds() -> list[tuple[str, str]]:
-    """The kinds of `held_out.json`, each with the first line of its first document."""
-    rows = json.loads((HERE / "held_out.json").read_text(encoding="utf-8"))["kinds"]
+def known_kinds(file: Path = HERE / "held_out.json") -> list[tuple[str, str]]:
+    """The kinds that a file tells of, each with the first line of its first document."""
+    rows = json.loads(file.read_text(encoding="utf-8"))["kinds"]
     return [(row["kind"], row["first line"]) for row in rows]
 
 

@@ -31,6 +31,21 @@ def test_bigrams_are_counted_inside_documents_and_weighted_as_in_training():
     np.testing.assert_allclose(counts.after(4, kept=0.75), 0.75 * after + 0.25 * counts.unigram)
 
 
+def test_languages_count_by_the_shares_that_they_had_in_training():
+    def source(language, documents):
+        tokens = np.array([token for document in documents for token in document], np.uint16)
+        ends = np.cumsum([0, *map(len, documents)])
+        return SourceTokens(
+            language, 1.0, language, tokens, np.zeros(0, np.uint8), ends, np.arange(len(ends))
+        )
+
+    sources = (source("a", [[4, 5]] * 9), source("b", [[4, 6]]))
+    corpus = Corpus(sources, 10, SpecialIds(0, 2, 1, 9, 3, (0, 1, 2, 3, 9)))
+    np.testing.assert_allclose(baselines.Bigrams(corpus).after(4, 1.0)[[5, 6]], [0.9, 0.1])
+    np.testing.assert_allclose(baselines.Bigrams(corpus, 0.5).after(4, 1.0)[[5, 6]], [0.75, 0.25])  # 3 to 1
+    np.testing.assert_allclose(baselines.Bigrams(corpus, 0.0).after(4, 1.0)[[5, 6]], [0.5, 0.5])
+
+
 def test_both_neighbours_are_bayes_rule():
     counts = counted((1.0, [[4, 5, 6, 4, 7, 6, 4, 5, 8]]))
     left, right = np.array([4, 4, -1]), np.array([6, -1, -1])

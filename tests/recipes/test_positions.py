@@ -118,6 +118,8 @@ def test_pieces_that_begin_words():
     assert begins[4]
     assert not begins[5]
     assert begins[[0, 2, 6, 8]].all()
+    unigram = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "▁old": 4, "er": 5, "▁": 6, "<mask>": 7}
+    assert positions.begins_word(unigram).tolist() == [True] * 5 + [False, True, True]
 
 
 def test_the_shipped_positions(shared, shipped_tokenizer):

@@ -1,15 +1,28 @@
-"""The model that ships with the package: a small English RoBERTa with its tokenizer and card. No code but its place."""
+"""The models that ship with the package, each with its tokenizer and card. No code but their place."""
 
 from pathlib import Path
 
-__all__ = ["folder"]
+from robertakit.errors import ArgumentError, listed
+
+__all__ = ["NAMES", "folder"]
+
+#: A RoBERTa for English, and a smaller XLM-RoBERTa for 33 languages.
+NAMES = ("english", "multilingual")
 
 
-def folder() -> Path:
-    """Return the folder of the shipped model; every loader takes it as a local checkpoint.
+def folder(name: str = "english") -> Path:
+    """Return the folder of a shipped model; every loader takes it as a local checkpoint.
+
+    Args:
+        name: ``"english"``, of the RoBERTa family, or ``"multilingual"``, of the XLM-RoBERTa family.
+
+    Raises:
+        ArgumentError: another name.
 
     Example:
-        >>> (folder() / "vocab.json").is_file()
-        True
+        >>> (folder() / "vocab.json").is_file(), (folder("multilingual") / "sentencepiece.bpe.model").is_file()
+        (True, True)
     """
-    return Path(__file__).parent / "english"
+    if name not in NAMES:
+        raise ArgumentError(given=f"an embedded model {name!r}", expected=f"one of {listed(NAMES)}")
+    return Path(__file__).parent / name
