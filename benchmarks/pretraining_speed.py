@@ -110,6 +110,7 @@ def measure_steps(options: argparse.Namespace, arguments: list[str], say: Say) -
     say(f"steps: {len(work.lengths)} sequences, {work.tokens} tokens")
     for way in taken:  # the first update makes the optimiser's state, and compiles
         list(way.run(way.batches[:1]))
+        gc.collect()
     found |= rounds_of(taken, options.rounds, Clock(work.device), say)
     lengths = np.array(work.lengths, np.float64)
     share = sum(int((labels != -100).sum()) for labels in work.labels) / work.tokens

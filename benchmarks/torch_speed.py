@@ -68,6 +68,7 @@ def rounds_of(ways: list[Way], rounds: int, clock: Clock, say: Callable[[str], N
     for number in range(rounds):
         first = number % len(ways)
         for way in ways[first:] + ways[:first]:
+            gc.collect()  # Trainers hold themselves, and their optimiser's gigabyte
             wall, busy = clock(lambda way=way: [None for _ in way.run(way.batches)])
             seconds[way.key].append(wall)
             processor[way.key].append(busy)

@@ -63,6 +63,7 @@ FLOORS = {
 # Imports between neighbours on one floor: (who, whom).
 NEIGHBOURS = {
     ("archives", "errors"),
+    ("embedded", "errors"),
     ("exports", "aliases"),
     ("files", "errors"),
     ("files", "hub"),
