@@ -12,7 +12,6 @@ updated weights: masks, padding or packing, forward, backward, clipping, AdamW.
 """
 
 import argparse
-import gc
 import json
 import os
 import subprocess
@@ -28,7 +27,7 @@ from pretraining_ways import BATCH, Setting, Updates, loss_and_gradient, padding
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch_report import keep
-from torch_speed import Clock, machine, memory_in_use, rounds_of, sizes_of
+from torch_speed import Clock, let_go, machine, memory_in_use, rounds_of, sizes_of
 from torch_ways import Way
 from torch_workload import Workload, chunks, matched_models
 
@@ -109,8 +108,8 @@ def measure_steps(options: argparse.Namespace, arguments: list[str], say: Say) -
     ]
     say(f"steps: {len(work.lengths)} sequences, {work.tokens} tokens")
     for way in taken:  # the first update makes the optimiser's state, and compiles
+        let_go()
         list(way.run(way.batches[:1]))
-        gc.collect()
     found |= rounds_of(taken, options.rounds, Clock(work.device), say)
     lengths = np.array(work.lengths, np.float64)
     share = sum(int((labels != -100).sum()) for labels in work.labels) / work.tokens
@@ -125,7 +124,7 @@ def measure_steps(options: argparse.Namespace, arguments: list[str], say: Say) -
         "attention": models["theirs"].config._attn_implementation,
     }
     del models, taken
-    gc.collect()
+    let_go()
     if options.memory:
         found["memory"] = {key: peak(["steps", key], arguments, say) for key in found["shown"]}
     return found
@@ -160,7 +159,7 @@ def peak_here(options: argparse.Namespace) -> dict[str, int]:
         with torch.inference_mode():  # what a first call loads is code, no activations
             models[name](**texts.padded(texts.by_length()[-2:]))
         work = lambda: list(way.run([batch]))  # noqa: E731
-    gc.collect()
+    let_go()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

@@ -12,6 +12,7 @@ states (to updated weights), padding and packing included. Ratios are taken insi
 """
 
 import argparse
+import ctypes
 import datetime as dt
 import gc
 import json
@@ -68,7 +69,7 @@ def rounds_of(ways: list[Way], rounds: int, clock: Clock, say: Callable[[str], N
     for number in range(rounds):
         first = number % len(ways)
         for way in ways[first:] + ways[:first]:
-            gc.collect()  # Trainers hold themselves, and their optimiser's gigabyte
+            let_go()
             wall, busy = clock(lambda way=way: [None for _ in way.run(way.batches)])
             seconds[way.key].append(wall)
             processor[way.key].append(busy)
@@ -156,6 +157,16 @@ def profiled(way: Way) -> dict[str, float]:
         )
     total = sum(shares.values())
     return {kind: time_ / total for kind, time_ in shares.items()}
+
+
+def let_go() -> None:
+    """Hand memory that nothing uses back to the system, so that every way begins with as little.
+
+    glibc keeps what was freed between blocks that live: after a padded batch 12 GiB, and the next found no room.
+    """
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def memory_in_use(field: str) -> int:
