@@ -14,7 +14,8 @@ def keep_freed_memory() -> None:
     A model asks for the same few megabytes in every layer of every call. Blocks above a threshold come from the
     kernel, zeroed page by page, and go back there. glibc raises that threshold to the largest such block freed so far
     (mallopt(3), "dynamic mmap threshold"), which this frees without touching it: a setting that the user made, by
-    `MALLOC_…` variables or `mallopt`, stays. Up to 64 MiB may then be kept. Other C libraries take no notice.
+    `MALLOC_…` variables or `mallopt`, stays. Up to 64 MiB may then be kept, and what lies below a block that is still
+    used. Other C libraries take no notice.
 
     Example:
         >>> keep_freed_memory()

@@ -240,6 +240,14 @@ def test_a_source_without_text_is_told(text: Path, tokenizer: Path, tmp_path: Pa
         tokenize([Source((str(text / "c.jsonl"),))], tokenizer, tmp_path / "shards")
 
 
+def test_a_share_that_holds_no_document_is_told(text: Path, tokenizer: Path, tmp_path: Path) -> None:
+    (text / "one.txt").write_text("A single document.\n")
+    with pytest.raises(
+        SourceError, match=r"'one' has no text in share 0 to 1e-09 of its documents.*held out"
+    ):
+        tokenize([Source((str(text / "one.txt"),), share=(0.0, 1e-9))], tokenizer, tmp_path / "shards")
+
+
 def test_a_full_disk_is_told_and_the_next_run_goes_on(
     text: Path, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -314,11 +314,14 @@ def _join(folder: Path, number: int, source: Source, names: _Done, vocab_size: i
             counts.update(part.counts)
             faults.extend(part.faults.counts.items(), part.faults.first)
         if not counts["tokens"]:
+            whole = source.share == (0.0, 1.0)
             raise SourceError(
                 given=f"source '{source.title}' has no text"
+                + ("" if whole else " in share {:g} to {:g} of its documents".format(*source.share))
                 + (f"; left out were {dict(faults.counts)}, first {faults.first[0]}" if faults.first else ""),
                 expected="at least one document",
-                hint="check files, format and field",
+                hint="check files, format and field"
+                + ("" if whole else ", or the share that is held out: few documents may leave it empty"),
             )
         arrays = writer.close()
     except BaseException:
